@@ -1,0 +1,232 @@
+"""Builds and wires everything, runs it until it is told to stop, and takes it down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from proxy import __version__
+from proxy.domain.events import Event, ResidentsObserved, ResidentsUnknown, SettingsChanged
+from proxy.domain.timeline import Timelines
+from proxy.engine.engine import Engine
+from proxy.engine.snapshot import explain, snapshot
+from proxy.observe.decisions import DecisionLog
+from proxy.observe.metrics import Metrics
+from proxy.policy import UsageBook
+from proxy.server.admin import AdminSources, admin_app
+from proxy.server.client_port import ClientPort
+from proxy.server.clock import SteadyClock
+from proxy.server.dispatcher import Dispatcher
+from proxy.server.relay import Relay
+from proxy.settings import SettingsError, SettingsFile
+from proxy.store.recorder import request_row
+from proxy.store.usage import UsageStore
+from proxy.upstream.api import OllamaApi, open_session
+from proxy.upstream.catalogue import Catalogue
+from proxy.upstream.gpu import find_probe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+
+    from proxy.domain.effects import Effect
+    from proxy.settings import Address, Settings
+
+_log = logging.getLogger(__name__)
+_SAVE_SECONDS = 5.0
+_LAG_SECONDS = 0.5
+_IDLE_CONNECTION_SECONDS = 3630.0
+_LINE_BYTES = 65_536
+
+
+class App:
+    """The whole proxy: one settings file, one upstream, two listeners.
+
+    Attributes:
+        client_url: where clients reach it, once it runs.
+        admin_url: where its admin port is, once it runs.
+    """
+
+    def __init__(self, settings_file: SettingsFile, usage: UsageBook, store: UsageStore) -> None:
+        self._file = settings_file
+        self._store = store
+        self._metrics = Metrics(self._settings.metrics.max_models)
+        self._timelines = Timelines()
+        self._decisions = DecisionLog()
+        self._clock = SteadyClock()
+        self._engine = Engine(self._settings.engine(), usage)
+        self.client_url = self.admin_url = ""
+
+    @property
+    def _settings(self) -> Settings:
+        return self._file.current
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve while the context is open; on leaving, answers in flight may finish within `server.shutdown_grace`."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(open_session(settings.upstream.connect_timeout))
+            catalogue = Catalogue(OllamaApi(session, settings.upstream.url))
+            stack.push_async_callback(catalogue.close)
+            probe = await asyncio.to_thread(find_probe, settings.upstream.url)
+            api = OllamaApi(session, settings.upstream.url)
+            dispatcher = self._dispatcher = Dispatcher(
+                self._engine, api, catalogue, self._clock, probe, observers=[self._observe]
+            )
+            stack.push_async_callback(dispatcher.close)
+            self._metrics.config_reloaded(time.time())
+            await dispatcher.observe()
+            await self._background(
+                stack,
+                dispatcher.poll(lambda: self._settings.residency.poll),
+                self._save_now_and_then(),
+                self._measure_lag(),
+                self._file.watch(self._settings_changed, self._settings_refused),
+            )
+            admin = web.AppRunner(admin_app(self._admin_sources(), self._metrics, __version__), access_log=None)
+            self.admin_url = await _listen(stack, admin, settings.admin.listen)
+            relay = Relay(session, settings.upstream.url)
+            port = ClientPort(dispatcher, relay, catalogue, self._metrics, lambda: self._settings.limits.json_body)
+            self.client_url = await _listen(stack, _client_runner(port, settings), settings.server.listen)
+            yield
+
+    def _observe(self, event: Event, effects: Sequence[Effect]) -> None:
+        finished = self._timelines.observe(event, effects)
+        self._metrics.observe(event, effects, finished)
+        self._decisions.observe(event, effects)
+        for request in finished:
+            self._store.record(request_row(request))
+        if isinstance(event, ResidentsObserved | ResidentsUnknown):
+            self._metrics.upstream_up(up=isinstance(event, ResidentsObserved))
+
+    async def _background(self, stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:
+        """Run these until the stack is closed; whatever fails in one of them is raised there."""
+        tasks = [asyncio.create_task(each) for each in work]
+
+        async def stop() -> None:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+        stack.push_async_callback(stop)
+
+    async def _save_now_and_then(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(_SAVE_SECONDS)
+                self._store.save_state(self._engine.state.usage.to_state())
+        finally:
+            self._store.save_state(self._engine.state.usage.to_state())
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_SECONDS
+            await asyncio.sleep(_LAG_SECONDS)
+            self._metrics.event_loop_lag(max(0.0, loop.time() - due))
+
+    def _settings_changed(self, settings: Settings) -> None:
+        self._metrics.config_reloaded(time.time())
+        self._dispatcher.post(SettingsChanged(self._clock(), settings.engine()))
+
+    def _settings_refused(self, _: str) -> None:
+        self._metrics.config_refused()
+
+    async def reload(self) -> list[str]:
+        """Read the settings file again; return its problems, one a line, none if the settings are in force."""
+        try:
+            self._settings_changed(await self._file.reload())
+        except SettingsError as error:
+            self._settings_refused(str(error))
+            return list(error.problems)
+        return []
+
+    def _admin_sources(self) -> AdminSources:
+        return AdminSources(
+            engine=lambda: snapshot(self._engine.state, self._clock()),
+            store=self._store.snapshot,
+            explain=lambda model: explain(self._engine.state, model, self._clock()),
+            settings=self._settings_state,
+            reload=self.reload,
+        )
+
+    def _settings_state(self) -> dict[str, Any]:
+        return {
+            "file": None if self._file.path is None else str(self._file.path),
+            "error": self._file.last_error,
+            "after_restart": self._file.after_restart,
+            "reloads_ok": self._file.reloads_ok,
+            "reloads_failed": self._file.reloads_failed,
+        }
+
+
+@asynccontextmanager
+async def running_app(settings_file: SettingsFile) -> AsyncIterator[App]:
+    """Run the proxy with its usage history, and save the statistics at the end."""
+    settings = settings_file.current
+    store = UsageStore(settings.store.path, settings.store.retention)
+    await store.open()
+    try:
+        app = App(settings_file, _usage(await store.load_state()), store)
+        async with app.running():
+            yield app
+    finally:
+        await store.close()
+
+
+def _usage(state: dict[str, Any] | None) -> UsageBook:
+    if state is not None:
+        try:
+            return UsageBook.from_state(state)
+        except ValueError as error:
+            _log.warning("the saved statistics are not usable, usage is learnt anew: %s", error)
+    return UsageBook()
+
+
+async def serve_until_stopped(app: App) -> None:
+    """Return when the process is asked to stop; SIGHUP reloads the settings meanwhile."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    reloads: set[asyncio.Task[list[str]]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(app.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await stop.wait()
+    await asyncio.gather(*reloads, return_exceptions=True)
+
+
+def _client_runner(port: ClientPort, settings: Settings) -> web.ServerRunner:
+    server = web.Server(
+        port.handle,
+        handler_cancellation=True,
+        auto_decompress=False,
+        access_log=None,
+        keepalive_timeout=_IDLE_CONNECTION_SECONDS,
+        max_line_size=_LINE_BYTES,
+        max_field_size=_LINE_BYTES,
+    )
+    return web.ServerRunner(server, handle_signals=False, shutdown_timeout=settings.server.shutdown_grace)
+
+
+async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, address: Address) -> str:
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, address.host or None, address.port)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

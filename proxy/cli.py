@@ -1,0 +1,181 @@
+"""The command line: serve, check, status, explain, demo."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
+
+import click
+import platformdirs
+
+from proxy import __version__
+from proxy.app import running_app, serve_until_stopped
+from proxy.observe.log import set_up_logging
+from proxy.settings import SettingsError, SettingsFile, load, show
+from proxy.status import status_table
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+_DEFAULT_ADMIN = "http://127.0.0.1:11436"
+_WATCH_SECONDS = 2.0
+_USAGE_EXIT = 2
+
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="KEEPWARM_CONFIG",
+    help="Settings file; default: keepwarm.yaml in your config directory if there is one, else the defaults.",
+)
+admin_option = click.option(
+    "--admin", envvar="KEEPWARM_ADMIN_URL", default=_DEFAULT_ADMIN, show_default=True, help="Admin port of keepwarm."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="keepwarm")
+def main() -> None:
+    """Keep the right Ollama models in GPU memory."""
+
+
+@main.command()
+@config_option
+@click.option("--or-demo", is_flag=True, help="Where no Ollama answers, start the simulated one.")
+def serve(config: Path | None, *, or_demo: bool) -> None:
+    """Run the proxy in front of Ollama."""
+    settings_file = _settings_file(config, os.environ)
+    if or_demo and not _answers(settings_file.current.upstream.url):
+        click.secho(f"No Ollama answers at {settings_file.current.upstream.url}.", fg="yellow", err=True)
+        _run_demo(config)
+        return
+    _run(_serve(settings_file))
+
+
+@main.command()
+@config_option
+def demo(config: Path | None) -> None:
+    """Run the proxy in front of a simulated Ollama: no GPU, no models, no answers worth reading."""
+    _run_demo(config)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--show", "show_settings", is_flag=True, help="Print the effective settings.")
+def check(file: Path, *, show_settings: bool) -> None:
+    """Check a settings file: print all its errors, exit 2 if there are any."""
+    try:
+        settings = load(file, os.environ)
+    except SettingsError as error:
+        _refuse(error)
+    click.echo(show(settings) if show_settings else f"{file}: good")
+
+
+@main.command()
+@admin_option
+@click.option("--watch", is_flag=True, help="Print it again every 2 seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole state as JSON.")
+def status(admin: str, *, watch: bool, as_json: bool) -> None:
+    """Show which models are resident, until when, and why."""
+    while True:
+        state = _ask(admin, "/state")
+        text = json.dumps(state, indent=2) if as_json else status_table(state, time.time())
+        if watch:
+            click.clear()
+        click.echo(text)
+        if not watch:
+            return
+        time.sleep(_WATCH_SECONDS)
+
+
+@main.command()
+@click.argument("model")
+@admin_option
+def explain(model: str, admin: str) -> None:
+    """Show the numbers behind the last decisions about MODEL."""
+    found = _ask(admin, f"/models/{quote(model, safe='')}/explain")
+    decisions = found.pop("decisions")
+    for name, value in found.items():
+        click.echo(f"{name.replace('_', ' '):32} {value}")
+    click.echo("last decisions:")
+    for decision in decisions:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(decision["at"]))
+        click.echo(f"  {moment}  {decision['text']}")
+
+
+async def _serve(settings_file: SettingsFile) -> None:
+    settings = settings_file.current
+    set_up_logging(settings.log.level, settings.log.format)  # type: ignore[arg-type]
+    async with running_app(settings_file) as app:
+        click.echo(
+            f"keepwarm {__version__}: {app.client_url} -> {settings.upstream.url}, admin {app.admin_url}", err=True
+        )
+        await serve_until_stopped(app)
+
+
+def _run_demo(config: Path | None) -> None:
+    from proxy.sim.demo import simulated_ollama  # noqa: PLC0415 - only a demo needs it
+
+    async def run() -> None:
+        async with simulated_ollama() as (url, gpu_bytes):
+            click.secho(
+                "SIMULATED OLLAMA: made-up models and answers, no GPU is used.", fg="yellow", bold=True, err=True
+            )
+            env = {"KEEPWARM_MEMORY_BUDGET": f"{gpu_bytes >> 20}MiB", **os.environ, "KEEPWARM_UPSTREAM_URL": url}
+            await _serve(_settings_file(config, env))
+
+    _run(run())
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    loop_factory = None
+    if sys.platform != "win32":
+        import uvloop  # noqa: PLC0415 - not to be had on Windows
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(work)
+
+
+def _settings_file(config: Path | None, env: dict[str, str] | os._Environ[str]) -> SettingsFile:
+    default = platformdirs.user_config_path("keepwarm") / "keepwarm.yaml"
+    path = config or (default if default.exists() else None)
+    try:
+        return SettingsFile(path, env)
+    except SettingsError as error:
+        _refuse(error)
+
+
+def _refuse(error: SettingsError) -> NoReturn:
+    for problem in error.problems:
+        click.secho(problem, fg="red", err=True)
+    sys.exit(_USAGE_EXIT)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url + "/api/version", timeout=2):  # noqa: S310 - http(s), by the settings
+            return True
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _ask(admin: str, path: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(admin.rstrip("/") + path, timeout=10) as answer:  # noqa: S310 - as the user says
+            state: dict[str, Any] = json.load(answer)
+            return state
+    except urllib.error.HTTPError as error:
+        raise click.ClickException(json.load(error).get("error", str(error))) from error
+    except (OSError, ValueError) as error:
+        raise click.ClickException(
+            f"keepwarm's admin port does not answer at {admin}: {error}. Is it running?"
+        ) from error

@@ -1,0 +1,1 @@
+"""Values, events and effects that cross the borders between layers. Standard library only."""

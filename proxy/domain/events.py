@@ -1,0 +1,154 @@
+"""What happened: the only input of the engine. Every event carries its time, unix seconds of a steady clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.domain.model import ModelFacts, ModelRequest, ObservedResident
+    from proxy.domain.settings import EngineSettings
+
+
+class Ending(StrEnum):
+    """How a request ended, seen from the proxy."""
+
+    ANSWERED = "answered"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_ERROR = "upstream_error"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFigures:
+    """Figures of Ollama's last object, in seconds and tokens; None where the answer did not tell."""
+
+    load_seconds: float | None = None
+    prompt_tokens: int | None = None
+    prompt_seconds: float | None = None
+    generated_tokens: int | None = None
+    generation_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived:
+    """A model request is there; `facts` is None where Ollama does not know the model or could not be asked."""
+
+    at: float
+    request_id: int
+    request: ModelRequest
+    facts: ModelFacts | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted:
+    """The first byte of the answer's body came from upstream."""
+
+    at: float
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnded:
+    """The request is over, in whatever phase it was."""
+
+    at: float
+    request_id: int
+    ending: Ending
+    status: int = 0
+    figures: AnswerFigures = AnswerFigures()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEnded:
+    """Our own load is over after `seconds`; error None: the model is loaded."""
+
+    at: float
+    model: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadEnded:
+    """Our own unload is over; error None: `/api/ps` no longer shows the model."""
+
+    at: float
+    model: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TouchEnded:
+    """Our own touch is over; error None: Ollama took it."""
+
+    at: float
+    model: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The memory of what was unloaded is free, as far as can be known."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentsObserved:
+    """`/api/ps` answered what it was asked at `asked_at`."""
+
+    at: float
+    asked_at: float
+    residents: tuple[ObservedResident, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentsUnknown:
+    """`/api/ps` did not answer, or not sensibly: until it does, requests pass as they come."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryObserved:
+    """The driver told the GPU memory of this machine, in bytes over all GPUs."""
+
+    at: float
+    total_bytes: int
+    free_bytes: int
+    gpus: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time that the engine asked to be woken at has come."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """The settings file was saved with valid content."""
+
+    at: float
+    settings: EngineSettings
+
+
+Event = (
+    RequestArrived
+    | ResponseStarted
+    | RequestEnded
+    | LoadEnded
+    | UnloadEnded
+    | TouchEnded
+    | Settled
+    | ResidentsObserved
+    | ResidentsUnknown
+    | MemoryObserved
+    | Tick
+    | SettingsChanged
+)

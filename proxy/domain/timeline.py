@@ -1,0 +1,100 @@
+"""How long each phase of a request took, put together from events and effects. Never reads a clock, never sees a body.
+
+Metrics and the usage history both consume the `FinishedRequest`s that come out, so nothing is measured twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.domain.effects import Forward, Outcome
+from proxy.domain.events import AnswerFigures, Ending, RequestArrived, RequestEnded, ResponseStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.domain.effects import Effect
+    from proxy.domain.events import Event
+    from proxy.domain.model import Endpoint, RunnerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRequest:
+    """A model request that is over.
+
+    Attributes:
+        at: when it arrived, unix seconds.
+        model: canonical name; text that a client made up, unless `known`.
+        known: whether Ollama knows the model.
+        outcome: COLD too for a request that ended while it was held: who is held waits for a load.
+        status: HTTP status that the client got; 0: none.
+        wait_seconds: from its arrival until it was forwarded, or ended unforwarded.
+        ttft_seconds: from its arrival to the first byte of the answer's body; None: there was none.
+        e2e_seconds: from its arrival to its end.
+        figures: what Ollama told in the answer's last object.
+    """
+
+    at: float
+    model: str
+    known: bool
+    endpoint: Endpoint
+    options: RunnerOptions
+    outcome: Outcome
+    ending: Ending
+    status: int
+    wait_seconds: float
+    ttft_seconds: float | None
+    e2e_seconds: float
+    figures: AnswerFigures
+
+
+@dataclass(slots=True)
+class _Live:
+    arrived: RequestArrived
+    forwarded_at: float | None = None
+    started_at: float | None = None
+    outcome: Outcome = Outcome.COLD
+
+    def finish(self, ended: RequestEnded) -> FinishedRequest:
+        at = self.arrived.at
+        request = self.arrived.request
+        return FinishedRequest(
+            at=at,
+            model=request.model,
+            known=self.arrived.facts is not None,
+            endpoint=request.endpoint,
+            options=request.options,
+            outcome=self.outcome,
+            ending=ended.ending,
+            status=ended.status,
+            wait_seconds=(ended.at if self.forwarded_at is None else self.forwarded_at) - at,
+            ttft_seconds=None if self.started_at is None else self.started_at - at,
+            e2e_seconds=ended.at - at,
+            figures=ended.figures,
+        )
+
+
+class Timelines:
+    """Follows the requests that are not over yet."""
+
+    def __init__(self, max_live: int = 65_536) -> None:
+        """Follow at most `max_live` requests at once; the oldest is no longer followed when one more arrives."""
+        self._max_live = max_live
+        self._live: dict[int, _Live] = {}
+
+    def observe(self, event: Event, effects: Iterable[Effect]) -> list[FinishedRequest]:
+        """Take in one event and what the engine made of it; return the requests that are over now."""
+        if isinstance(event, RequestArrived):
+            if len(self._live) >= self._max_live:
+                del self._live[next(iter(self._live))]
+            self._live[event.request_id] = _Live(event)
+        elif isinstance(event, ResponseStarted) and (live := self._live.get(event.request_id)):
+            live.started_at = event.at
+        for effect in effects:
+            if isinstance(effect, Forward) and (live := self._live.get(effect.request_id)):
+                live.forwarded_at = event.at
+                live.outcome = effect.outcome
+        if isinstance(event, RequestEnded) and (live := self._live.pop(event.request_id, None)):
+            return [live.finish(event)]
+        return []

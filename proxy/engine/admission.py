@@ -1,0 +1,135 @@
+"""Decides what the held requests do next. The numbers stand again in the code.
+
+1 resident, fitting options, not on its way out      → forward at once
+2 an operation is under way                          → wait for it (it may be loading this very model)
+3 something has to be cleared (client, expiry)       → do that first
+4 the oldest cold model first; what can make room?
+  4a nobody has to leave, or only idle models        → load it
+  4b only pinned models could leave                  → forward as it came
+  4c busy models have to leave                       → admit nothing more to them, wait till they are idle
+  4d … for longer than max_wait                      → hand the requests over to Ollama
+5 younger cold models that disturb nobody may go ahead of an older one that waits for busy ones
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from proxy.domain.effects import Cause, Observe, Outcome
+from proxy.engine import operation, serving, worth
+from proxy.engine.compatible import surely_reloads
+from proxy.engine.state import Held, Operation, Running, Stage, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from proxy.policy import Room
+
+_EXPIRY_DOUBT_SECONDS = 0.1
+
+
+def admit(state: State, at: float) -> None:
+    """Let every held request go as far as it can go now."""
+    if state.operation is None:
+        state.draining = frozenset()
+        _begin_next(state, at)
+    for held in tuple(state.held.values()):
+        _serve_if_warm(state, held, at)
+
+
+def _serve_if_warm(state: State, held: Held, at: float) -> None:
+    """Case 1."""
+    resident = state.residents.get(held.model)
+    if resident is None or resident.leaving is not None or held.model in state.draining:
+        return
+    if state.operation is not None and state.operation.model == held.model:
+        return  # being loaded or verified: step 6 of the operation serves it
+    if surely_reloads(resident, held.wants, state.learnt(held.model)):
+        return
+    if resident.idle and resident.expires_at <= at + _EXPIRY_DOUBT_SECONDS:
+        resident.leaving = Cause.EXPIRY  # it may be gone already: ask before a request runs into a cold start
+        state.emit(Observe())
+        return
+    serving.serve(state, held, resident, Outcome.WARM, at)
+
+
+def _begin_next(state: State, at: float) -> None:
+    while state.to_clear:  # case 3
+        model, (cause, reason) = state.to_clear.popitem(last=False)
+        if model in state.residents:
+            operation.begin_clearing(state, model, cause, reason, at)
+            return
+    waits_for_busy = False
+    for held in _oldest_of_each(state):  # case 4
+        if waits_for_busy and not _disturbs_nobody(state, held, at):  # case 5
+            continue
+        room = _room(state, held, at)
+        if not room.fits:  # case 4b
+            _pass_on_group(state, held, room.reason, at)
+        elif room.idle:  # case 4a
+            _load(state, held, room, at)
+            return
+        elif at - held.arrived_at >= state.settings.max_wait_seconds:  # case 4d
+            _hand_over(state, held, room, at)
+            return
+        else:  # case 4c
+            waits_for_busy = True
+            state.draining |= frozenset(room.victims)
+
+
+def _oldest_of_each(state: State) -> Iterator[Held]:
+    """The oldest waiting request of each model and options that is not resident."""
+    seen: set[tuple[str, Running]] = set()
+    for held in tuple(state.held.values()):
+        group = (held.model, held.wants)
+        resident = state.residents.get(held.model)
+        usable = resident is not None and not surely_reloads(resident, held.wants, state.learnt(held.model))
+        if group not in seen and not usable and held.request_id in state.held:
+            seen.add(group)
+            yield held
+
+
+def _room(state: State, held: Held, at: float) -> Room:
+    """What makes room; a resident of the same model with other options has to leave first (OLLAMA.md 7)."""
+    memory = worth.memory(state, at, without=[held.model])
+    room = state.policy.make_room(memory, worth.need(state, held.model, held.request.options))
+    own = state.residents.get(held.model)
+    if own is None:
+        return room
+    reason = f"asked for with other runner options; {room.reason}"
+    return replace(room, victims=(held.model, *room.victims), idle=room.idle and own.idle, reason=reason)
+
+
+def _disturbs_nobody(state: State, held: Held, at: float) -> bool:
+    room = state.policy.make_room(worth.memory(state, at), worth.need(state, held.model, held.request.options))
+    return held.model not in state.residents and room.fits and not room.victims
+
+
+def _load(state: State, held: Held, room: Room, at: float) -> None:
+    state.draining = frozenset()
+    cause = Cause.RELOAD if held.model in state.residents else Cause.COLD
+    operation.begin_load(state, held.wants, held.model, room.victims, cause, room.reason, at)
+
+
+def _pass_on_group(state: State, held: Held, reason: str, at: float) -> None:
+    for other in tuple(state.held.values()):
+        if (other.model, other.wants) == (held.model, held.wants):
+            serving.pass_on(state, other, reason, at)
+
+
+def _hand_over(state: State, held: Held, room: Room, at: float) -> None:
+    """Our patience is at its end: Ollama queues the requests until its own victim runs idle."""
+    state.draining = frozenset()
+    reason = f"waited {at - held.arrived_at:.0f} s (max_wait) for busy models: {room.reason}"
+    group = [o for o in state.held.values() if (o.model, o.wants) == (held.model, held.wants)]
+    for other in group:
+        serving.hand_over(state, other, reason, at)
+    state.operation = Operation(
+        Stage.HANDED_OVER,
+        Cause.COLD,
+        reason,
+        at,
+        model=held.model,
+        handed=frozenset(other.request_id for other in group),
+    )

@@ -1,0 +1,225 @@
+"""The decision core of one upstream: `handle(event)` returns the effects. The only writer of its state."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from proxy.domain.effects import Cause, Effect, Observe, Regretted, WakeAt
+from proxy.domain.events import (
+    Ending,
+    Event,
+    LoadEnded,
+    MemoryObserved,
+    RequestArrived,
+    RequestEnded,
+    ResidentsObserved,
+    ResidentsUnknown,
+    ResponseStarted,
+    SettingsChanged,
+    Settled,
+    Tick,
+    TouchEnded,
+    UnloadEnded,
+)
+from proxy.engine import admission, operation, residency, serving
+from proxy.engine.budget import Budget
+from proxy.engine.identity import Identities
+from proxy.engine.idle import IdleWork
+from proxy.engine.state import Held, Resident, Stage, State
+from proxy.policy import Fixed, Policy, UsageBook, policies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.domain.settings import EngineSettings
+
+REGRET_SECONDS = 300.0
+_RELOAD_SECONDS = 0.2
+_DRIVER_LAG_SECONDS = 5.0
+
+
+def make_policy(settings: EngineSettings) -> Policy:
+    """Build the policy that the settings name."""
+    if settings.policy == "fixed":
+        return Fixed(keep_alive_seconds=settings.keep_alive_max_seconds)
+    return policies[settings.policy]()
+
+
+class Engine:
+    """Owns the state of one upstream; time comes inside the events.
+
+    Args:
+        settings: what the settings file says.
+        usage: usage statistics, of an earlier run or empty.
+    """
+
+    def __init__(self, settings: EngineSettings, usage: UsageBook) -> None:
+        self.state = State(settings, make_policy(settings), usage, Budget(), settings.settle_seconds)
+        self._identities = Identities()
+        self._idle = IdleWork()
+        self._wake_at = math.inf
+        self._handlers: dict[type[Event], Callable[..., None]] = {
+            RequestArrived: self._request_arrived,
+            ResponseStarted: self._response_started,
+            RequestEnded: self._request_ended,
+            LoadEnded: self._load_ended,
+            UnloadEnded: self._unload_ended,
+            TouchEnded: self._touch_ended,
+            Settled: self._settled,
+            ResidentsObserved: self._residents_observed,
+            ResidentsUnknown: self._residents_unknown,
+            MemoryObserved: self._memory_observed,
+            Tick: self._ticked,
+            SettingsChanged: self._settings_changed,
+        }
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Take note of what happened and return what is to be done."""
+        state = self.state
+        state.out = []
+        self._handlers[type(event)](event)
+        admission.admit(state, event.at)
+        self._idle.work(state, event.at)
+        self._ask_to_be_woken(event)
+        return state.out
+
+    def _request_arrived(self, event: RequestArrived) -> None:
+        state, request, facts = self.state, event.request, event.facts
+        state.last_activity_at = event.at
+        if facts is None:
+            reason = "Ollama does not know this model, or could not be asked about it"
+            serving.pass_unmanaged(state, event.request_id, request, reason, event.at)
+            return
+        model = self._identities.key(request.model, facts.weights)
+        learnt = state.learnt(model)
+        if learnt.facts is None or facts.model == model:
+            learnt.facts = facts
+        if request.is_unload:
+            self._client_unloads(event, model)
+            return
+        learnt.asked_keep_alive = request.keep_alive
+        state.usage.arrived(model, event.at)
+        since_eviction = event.at - learnt.evicted_at
+        if since_eviction <= REGRET_SECONDS and model not in state.residents:
+            learnt.evicted_at = -math.inf
+            state.emit(Regretted(model, since_eviction))
+        held = Held(event.request_id, model, request, event.at)
+        if state.known:
+            state.held[event.request_id] = held
+        else:
+            serving.pass_on(state, held, f"residents are not known: {state.unknown_reason}", event.at)
+
+    def _client_unloads(self, event: RequestArrived, model: str) -> None:
+        """An explicit unload is always obeyed: forwarded at once, then seen through."""
+        state, reason = self.state, "unloaded by a client"
+        serving.pass_unmanaged(state, event.request_id, event.request, reason, event.at)
+        resident = state.residents.get(model)
+        if resident is not None and resident.leaving is None:
+            resident.leaving = Cause.CLIENT
+            state.to_clear[model] = (Cause.CLIENT, reason)
+
+    def _response_started(self, event: ResponseStarted) -> None:
+        current = self.state.operation
+        if current is not None and event.request_id in current.handed:
+            self._taken_by_ollama(event.at)
+
+    def _request_ended(self, event: RequestEnded) -> None:
+        state = self.state
+        state.last_activity_at = event.at
+        self._leave_operation(event)
+        if state.held.pop(event.request_id, None) is not None:
+            return
+        ended = state.in_flight.pop(event.request_id, None)
+        if ended is None or ended.model is None:
+            return
+        if event.ending is Ending.ANSWERED:
+            state.usage.served(ended.model, max(0.0, event.at - ended.forwarded_at))
+        resident = state.residents.get(ended.model)
+        if resident is None or event.ending is Ending.UPSTREAM_ERROR:
+            state.emit(Observe())
+        if resident is not None:
+            resident.serving.pop(event.request_id, None)
+            self._count_down(resident, event)
+
+    def _leave_operation(self, event: RequestEnded) -> None:
+        """One of the requests that were handed over to Ollama is over."""
+        current = self.state.operation
+        if current is not None and event.request_id in current.handed:
+            current.handed -= {event.request_id}
+            if not current.handed:
+                self._taken_by_ollama(event.at)
+
+    def _count_down(self, resident: Resident, event: RequestEnded) -> None:
+        """Ollama's timer runs from the end of the last request in flight."""
+        resident.last_used_at = event.at
+        if resident.written is not None:
+            resident.expires_at = event.at + resident.written
+        if (event.figures.load_seconds or 0.0) > _RELOAD_SECONDS:  # Ollama reloaded it: another context, another size
+            resident.runs = None
+            self.state.emit(Observe())
+        elif resident.written == 0 and resident.idle:
+            resident.leaving = Cause.EXPIRY
+            self.state.emit(Observe())
+
+    def _taken_by_ollama(self, at: float) -> None:
+        self.state.operation = None
+        serving.refresh_stale(self.state, at)
+        self.state.emit(Observe())
+
+    def _load_ended(self, event: LoadEnded) -> None:
+        operation.loaded(self.state, event.model, event.seconds, event.error, event.at)
+
+    def _unload_ended(self, event: UnloadEnded) -> None:
+        operation.unloaded(self.state, event.model, event.error, event.at)
+
+    def _touch_ended(self, event: TouchEnded) -> None:
+        state = self.state
+        state.touching.discard(event.model)
+        resident = state.residents.get(event.model)
+        if event.error is not None:
+            if resident is not None:
+                resident.written = None
+            state.emit(Observe())
+        elif resident is not None and resident.idle and resident.written is not None:
+            resident.expires_at = event.at + resident.written
+        if state.operation is not None and state.operation.stage is Stage.SETTLING and not state.touching:
+            operation.advance(state, event.at)
+
+    def _settled(self, event: Settled) -> None:
+        if self.state.operation is not None and self.state.operation.stage is Stage.SETTLING:
+            operation.load(self.state, event.at)
+
+    def _residents_observed(self, event: ResidentsObserved) -> None:
+        residency.observed(self.state, self._identities, event)
+
+    def _residents_unknown(self, event: ResidentsUnknown) -> None:
+        residency.unknown(self.state, event.reason, event.at)
+
+    def _memory_observed(self, event: MemoryObserved) -> None:
+        state = self.state
+        calm = state.operation is None and event.at - state.last_unload_at > _DRIVER_LAG_SECONDS
+        others = max(0, event.total_bytes - event.free_bytes - state.used_bytes()) if calm else state.budget.others
+        state.budget = state.budget.with_driver(event.total_bytes, others, event.gpus)
+
+    def _ticked(self, event: Tick) -> None:
+        """Only time has passed: what follows every event sees to it."""
+
+    def _settings_changed(self, event: SettingsChanged) -> None:
+        state = self.state
+        if event.settings.settle_seconds != state.settings.settle_seconds:
+            state.settle_seconds = event.settings.settle_seconds
+        state.settings, state.policy = event.settings, make_policy(event.settings)
+
+    def _ask_to_be_woken(self, event: Event) -> None:
+        state = self.state
+        if isinstance(event, Tick):
+            self._wake_at = math.inf
+        at = self._idle.wake_at(state)
+        if state.held and state.operation is None:
+            oldest = next(iter(state.held.values()))
+            patience = oldest.arrived_at + state.settings.max_wait_seconds
+            at = min(at, patience if patience > event.at else math.inf)
+        if at < math.inf and at != self._wake_at:
+            self._wake_at = at
+            state.emit(WakeAt(at))

@@ -1,0 +1,77 @@
+"""What is done while nobody waits: give back what its price no longer justifies, make room ahead of need."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.domain.effects import Cause
+from proxy.engine import operation, worth
+
+if TYPE_CHECKING:
+    from proxy.engine.state import Resident, State
+
+_IDLE_SECONDS = 3.0
+_UNLOAD_WAIT_SECONDS = 5.2
+_LOOK_AGAIN_SECONDS = 6.0
+_RAREST_LOOK_SECONDS = 600.0
+_EXPIRY_GRACE_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class IdleWork:
+    """Remembers when it last looked for room to make ahead; looks less and less often while nothing happens."""
+
+    looked_at: float = -math.inf
+    pause_seconds: float = _LOOK_AGAIN_SECONDS
+
+    def work(self, state: State, at: float) -> None:
+        """Begin what is worth doing now, if nobody waits and nothing is under way."""
+        if state.operation is not None or state.held or not state.known:
+            return
+        for resident in state.residents.values():
+            if _expires_at(state, resident) <= at:
+                reason = f"idle for {at - resident.last_used_at:.0f} s, worth keeping {resident.ttl_seconds:.0f} s"
+                operation.begin_clearing(state, resident.model, Cause.EXPIRY, reason, at)
+                return
+        if at >= self.next_look(state):
+            self._look_ahead(state, at)
+
+    def next_look(self, state: State) -> float:
+        """Return when room ahead is to be considered next, unix seconds."""
+        if len(state.residents) < 2:  # noqa: PLR2004 - a single resident's unload is waited for by nobody
+            return math.inf
+        return max(
+            state.last_activity_at + _IDLE_SECONDS,
+            state.last_unload_at + _UNLOAD_WAIT_SECONDS,
+            self._last_look(state) + self.pause_seconds,
+        )
+
+    def wake_at(self, state: State) -> float:
+        """Return when there may be something to do, unix seconds; infinity: not before something happens."""
+        if state.operation is not None or state.held or not state.known:
+            return math.inf
+        expiries = (_expires_at(state, resident) for resident in state.residents.values())
+        return min(self.next_look(state), min(expiries, default=math.inf))
+
+    def _last_look(self, state: State) -> float:
+        if self.looked_at < state.last_activity_at:
+            self.looked_at, self.pause_seconds = -math.inf, _LOOK_AGAIN_SECONDS
+        return self.looked_at
+
+    def _look_ahead(self, state: State, at: float) -> None:
+        ahead = state.policy.room_ahead(worth.memory(state, at), worth.wanted(state, at))
+        self.looked_at = at
+        if ahead is None:
+            self.pause_seconds = min(_RAREST_LOOK_SECONDS, 2 * self.pause_seconds)
+        else:
+            operation.begin_clearing(state, ahead.victim, Cause.ROOM_AHEAD, ahead.reason, at)
+
+
+def _expires_at(state: State, resident: Resident) -> float:
+    """When our own TTL runs out, if Ollama's number was lifted above it to keep the order of the ranks."""
+    ours = resident.written is not None and resident.written > resident.ttl_seconds + _EXPIRY_GRACE_SECONDS
+    if not ours or not resident.idle or resident.leaving or state.settings.rule_for(resident.model).pin:
+        return math.inf
+    return resident.last_used_at + resident.ttl_seconds

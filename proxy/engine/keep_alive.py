@@ -1,0 +1,101 @@
+"""Which keep_alive a request is given: the model's own TTL, its rank among the residents, and what the client asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.domain.effects import KeepAlive, Touch
+from proxy.domain.model import RunnerOptions
+from proxy.domain.settings import ClientKeepAlive
+from proxy.engine import worth
+from proxy.policy import Kept, Stay, ranked_keep_alive
+
+if TYPE_CHECKING:
+    from proxy.domain.model import ModelRequest
+    from proxy.domain.settings import EffectiveRule
+    from proxy.engine.state import Resident, State
+
+_TOLERATED_RATIO = 0.1
+
+
+def decide(state: State, model: str, at: float) -> int:
+    """Return the keep_alive in seconds that the model is worth now: finite, in the order of the residents' losses."""
+    rule = state.settings.rule_for(model)
+    if rule.never_keep:
+        state.learnt(model).kept_because = "unloaded after each use: never_keep"
+        return 0
+    ttl = state.policy.ttl(_stay(state, model, rule, at))
+    resident = state.residents.get(model)
+    if resident is not None:
+        resident.ttl_seconds = ttl.seconds
+    residents = [
+        _kept(state, other.model, other.written, at)
+        for other in state.residents.values()
+        if other.model != model and other.written
+    ]
+    value = ranked_keep_alive([*residents, _kept(state, model, ttl.seconds, at)])[model]
+    state.learnt(model).kept_because = "pinned: never evicted, never expires" if rule.pin else ttl.reason
+    return value
+
+
+def for_request(state: State, request: ModelRequest, model: str, decided: int) -> int | KeepAlive:
+    """Weigh what was decided against what the client asked for, as the settings say."""
+    if not request.endpoint.carries_keep_alive:
+        return KeepAlive.AS_IT_CAME
+    rule = state.settings.rule_for(model)
+    asked = request.keep_alive
+    if asked is None or rule.client_keep_alive is ClientKeepAlive.IGNORE:
+        return decided
+    if rule.client_keep_alive is ClientKeepAlive.RESPECT:
+        return KeepAlive.AS_IT_CAME
+    longest = int(rule.max_seconds)
+    seconds = longest if asked < 0 else min(longest, int(asked))
+    return max(decided, seconds) if rule.client_keep_alive is ClientKeepAlive.AT_LEAST else min(decided, seconds)
+
+
+def note_written(state: State, resident: Resident, value: int | KeepAlive, request: ModelRequest, at: float) -> None:
+    """Remember what Ollama will know of the resident when it reads this request."""
+    if value is KeepAlive.WITHHELD:
+        resident.stale = True
+    elif isinstance(value, int):
+        resident.written, resident.stale, state.last_write_at = value, False, at
+    elif request.keep_alive is not None and request.endpoint.carries_keep_alive:
+        resident.written, state.last_write_at = int(request.keep_alive) if request.keep_alive >= 0 else None, at
+
+
+def touch_if_outdated(state: State, resident: Resident, value: int, at: float) -> None:
+    """Bring a resident's keep_alive up to date beside requests that can't carry it, unless it is near enough."""
+    if resident.written is not None and abs(value - resident.written) <= _TOLERATED_RATIO * max(value, 1):
+        resident.stale = False
+        return
+    resident.written, resident.stale, state.last_write_at = value, False, at
+    state.touching.add(resident.model)
+    name, options = _as_it_runs(resident)
+    facts = state.learnt(resident.model).facts
+    state.emit(Touch(resident.model, name, options, facts is not None and facts.embedding_only, value))
+
+
+def _as_it_runs(resident: Resident) -> tuple[str, RunnerOptions]:
+    """A touch with other options would reload the model; an explicit num_ctx that equals the loaded one does not."""
+    if resident.runs is not None:
+        return resident.runs.name, resident.runs.options
+    if resident.context_length:
+        return resident.model, RunnerOptions((("num_ctx", resident.context_length),))
+    return resident.model, RunnerOptions()
+
+
+def _stay(state: State, model: str, rule: EffectiveRule, at: float) -> Stay:
+    resident = state.residents.get(model)
+    return Stay(
+        hazards=state.usage.hazards(model),
+        bytes=resident.vram_bytes if resident else worth.likely_bytes(state, model),
+        load_seconds=worth.load_seconds(state, model, at) * rule.weight,
+        price=state.settings.price_seconds_per_gib_hour,
+        min_seconds=rule.min_seconds,
+        max_seconds=rule.max_seconds,
+    )
+
+
+def _kept(state: State, model: str, seconds: float, at: float) -> Kept:
+    rule = state.settings.rule_for(model)
+    return Kept(model, seconds, worth.loss_seconds(state, model, at), rule.max_seconds, rule.pin)

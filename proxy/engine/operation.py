@@ -1,0 +1,223 @@
+"""The one operation on memory at a time: unload the victims, settle, load, verify, serve who waited.
+
+    1 victims left        → unload the next one, see it gone from /api/ps
+    2 nothing to load     → done
+    3 memory not free yet → settle
+    4 load                → with the runner options of the request that needs it
+    5 verify              → spilled although it should have fitted: unload, settle longer, load once more
+    6 serve               → everyone who waits for the model, together
+
+Whatever fails on the way: those who waited are forwarded as they came, and Ollama answers them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from proxy.domain.effects import Cause, Left, Load, Loaded, ManagementFailed, Settle, Unload
+from proxy.engine import keep_alive, serving, worth
+from proxy.engine.state import Operation, Resident, Running, Stage, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.domain.model import ObservedResident
+
+_ARRIVAL_SECONDS = 0.02
+"""What was just sent with a keep_alive must reach Ollama before a load makes it choose victims (OLLAMA.md 19)."""
+_REPAIR_FACTOR = 4.0
+_LONGEST_SETTLE_SECONDS = 5.0
+
+
+def begin_load(
+    state: State, wants: Running, model: str, victims: Sequence[str], cause: Cause, reason: str, at: float
+) -> None:
+    """Begin to make room for a model and to load it."""
+    for victim in victims:
+        state.residents[victim].leaving = cause if victim == model else Cause.EVICTION
+    if any(victim != model for victim in victims):
+        state.usage.evicted(at)
+    state.operation = Operation(Stage.UNLOADING, cause, reason, at, model=model, loads=wants, victims=deque(victims))
+    state.explain(model, at, f"loaded: {reason}")
+    advance(state, at)
+
+
+def begin_clearing(state: State, model: str, cause: Cause, reason: str, at: float) -> None:
+    """Begin to unload one model for which nothing is to be loaded now."""
+    state.residents[model].leaving = cause
+    state.operation = Operation(Stage.UNLOADING, cause, reason, at, victims=deque([model]))
+    advance(state, at)
+
+
+def advance(state: State, at: float) -> None:
+    """Take the operation's next step."""
+    operation = state.operation
+    if operation is None:
+        return
+    if operation.victims:
+        resident = state.residents.get(operation.victims[0])
+        if resident is None:  # it left by itself meanwhile
+            operation.victims.popleft()
+            advance(state, at)
+            return
+        state.explain(resident.model, at, f"{resident.leaving}: {operation.reason}")
+        state.emit(Unload(resident.model, resident.shown, resident.leaving or operation.cause, operation.reason))
+    elif operation.loads is None:
+        state.operation = None
+    elif (pause := _pause(state, at)) > 0:
+        operation.stage = Stage.SETTLING
+        state.emit(Settle(_free_needed(state, operation), pause))
+    else:
+        load(state, at)
+
+
+def load(state: State, at: float) -> None:
+    """Step 4; waits for touches on their way, because a load must not overtake them."""
+    operation = state.operation
+    if operation is None or operation.loads is None or operation.model is None:
+        return
+    if state.touching:
+        operation.stage = Stage.SETTLING
+        return
+    total = state.budget.total(state.settings)
+    operation.free_before = None if total is None else max(0, total - state.used_bytes())
+    operation.stage = Stage.LOADING
+    operation.keep_alive = max(1, keep_alive.decide(state, operation.model, at))
+    facts = state.learnt(operation.model).facts
+    state.emit(
+        Load(
+            operation.model,
+            operation.loads.name,
+            operation.loads.options,
+            facts is not None and facts.embedding_only,
+            operation.keep_alive,
+            operation.reason,
+        )
+    )
+
+
+def unloaded(state: State, model: str, error: str | None, at: float) -> None:
+    """An unload of ours is over."""
+    state.changed_at = at
+    operation = state.operation
+    if error is not None:
+        if operation is not None and operation.victims and operation.victims[0] == model:
+            fail(state, f"unloading {model}", error, at)
+        return
+    state.last_unload_at = at
+    resident = state.residents.get(model)
+    if resident is not None:
+        gone(state, resident, resident.leaving or Cause.UPSTREAM, at)
+    if operation is not None and operation.victims and operation.victims[0] == model:
+        operation.victims.popleft()
+        advance(state, at)
+
+
+def gone(state: State, resident: Resident, cause: Cause, at: float) -> None:
+    """A model is no longer resident."""
+    del state.residents[resident.model]
+    learnt = state.learnt(resident.model)
+    learnt.left_at = at
+    if cause in (Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM):
+        learnt.evicted_at = at
+    state.emit(Left(resident.model, cause, resident.bytes))
+
+
+def loaded(state: State, model: str, seconds: float, error: str | None, at: float) -> None:
+    """A load of ours is over."""
+    operation = state.operation
+    state.changed_at = at
+    if operation is None or operation.model != model or operation.stage is not Stage.LOADING:
+        return
+    if error is not None or operation.loads is None:
+        fail(state, f"loading {model}", error or "", at)
+        return
+    operation.stage, operation.load_seconds = Stage.VERIFYING, seconds
+    size = worth.needed_bytes(state, model, operation.loads.options)
+    free = operation.free_before
+    state.residents[model] = Resident(
+        model=model,
+        shown=operation.loads.name,
+        bytes=size,
+        vram_bytes=size,
+        last_used_at=at,
+        runs=operation.loads,
+        believed_bytes=None if free is None else max(0, free - size),
+        written=operation.keep_alive,
+        expires_at=at + operation.keep_alive,
+        serving=state.in_flight_on(model),
+    )
+
+
+def verify(state: State, observed: ObservedResident | None, at: float) -> None:
+    """Step 5 and 6: `/api/ps` was asked after the load; None: it does not show the model."""
+    operation = state.operation
+    if operation is None or operation.model is None or operation.loads is None:
+        return
+    resident = state.residents.get(operation.model)
+    if observed is not None and resident is not None:
+        spilled = observed.spilled_bytes
+        if operation.free_before is not None:
+            resident.believed_bytes = max(0, operation.free_before - observed.vram_bytes)
+        if spilled and not operation.repaired and _should_have_fitted(state, operation, observed):
+            _repair(state, operation, resident, spilled, at)
+            return
+        if spilled:
+            state.budget = state.budget.with_spill(state.used_bytes())
+        if not operation.upstream_evicted:
+            warm = worth.page_cache_warm(state, operation.model, at)
+            state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=warm)
+        state.emit(Loaded(operation.model, operation.cause, operation.load_seconds, observed.bytes, spilled))
+    state.operation = None
+    serving.serve_waiting(state, operation.model, operation.loads, at)
+    serving.refresh_stale(state, at)
+
+
+def fail(state: State, what: str, error: str, at: float) -> None:
+    """Give up the operation: whoever waited for it goes on as it came."""
+    operation = state.operation
+    if operation is None:
+        return
+    state.operation = None
+    for resident in state.residents.values():
+        resident.leaving = None
+    model = operation.model or operation.victims[0]
+    state.emit(ManagementFailed(model, what, error))
+    state.explain(model, at, f"management failed, {what}: {error}")
+    for held in tuple(state.held.values()):
+        if held.model == model:
+            serving.pass_on(state, held, f"{what} failed: {error}", at)
+
+
+def _repair(state: State, operation: Operation, resident: Resident, spilled: int, at: float) -> None:
+    """The driver still counted what had left (OLLAMA.md 18): settle longer from now on, and load once more."""
+    state.settle_seconds = min(_LONGEST_SETTLE_SECONDS, max(state.settle_seconds, 0.25) * _REPAIR_FACTOR)
+    operation.repaired, operation.stage, operation.cause = True, Stage.UNLOADING, Cause.SPILL
+    operation.reason = f"{spilled / 2**30:.1f} GiB spilled to main memory although they should have fitted"
+    resident.leaving = Cause.SPILL
+    operation.victims.append(resident.model)
+    state.explain(resident.model, at, f"loaded again: {operation.reason}; settling for {state.settle_seconds:.1f} s")
+    advance(state, at)
+
+
+def _should_have_fitted(state: State, operation: Operation, observed: ObservedResident) -> bool:
+    others = sum(r.vram_bytes for r in state.residents.values() if r.model != operation.model)
+    total = state.budget.total(state.settings)
+    if total is not None:
+        return others + observed.bytes <= total
+    return state.last_unload_at + _LONGEST_SETTLE_SECONDS > operation.began_at
+
+
+def _pause(state: State, at: float) -> float:
+    settled_at = state.last_unload_at + state.settle_seconds
+    arrived_at = state.last_write_at + _ARRIVAL_SECONDS if state.residents else 0.0
+    return max(0.0, max(settled_at, arrived_at) - at)
+
+
+def _free_needed(state: State, operation: Operation) -> int:
+    if operation.model is None or operation.loads is None:
+        return 0
+    needed = worth.needed_bytes(state, operation.model, operation.loads.options)
+    total = state.budget.total(state.settings)
+    return needed if total is None else min(needed, total - state.used_bytes())

@@ -1,0 +1,122 @@
+"""Brings what the engine believes to be resident in line with what `/api/ps` shows, and learns sizes from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.domain.effects import Cause, Observe
+from proxy.engine import operation, serving
+from proxy.engine.state import Resident, Stage, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.domain.events import ResidentsObserved
+    from proxy.domain.model import ObservedResident
+    from proxy.engine.identity import Identities
+
+_EXPIRY_SLACK_SECONDS = 2.0
+_OLLAMA_RULE = 0.8
+
+
+def observed(state: State, identities: Identities, event: ResidentsObserved) -> None:
+    """Take over what `/api/ps` shows; an answer from before our last change is out of date."""
+    if event.asked_at < state.changed_at:
+        state.emit(Observe())
+        return
+    state.known = True
+    lines = {identities.key(line.model, line.weights): line for line in event.residents}
+    _remove_missing(state, lines.keys(), event)
+    for model, line in lines.items():
+        if not _being_loaded(state, model):
+            _take_over(state, model, line, event.at)
+    _learn_budget(state)
+    current = state.operation
+    if current is not None and current.stage is Stage.VERIFYING and current.model is not None:
+        operation.verify(state, lines.get(current.model), event.at)
+
+
+def unknown(state: State, reason: str, at: float) -> None:
+    """Nothing can be managed for now: everyone who waits goes on as it came."""
+    state.known, state.unknown_reason = False, reason
+    if state.operation is not None:
+        operation.fail(state, state.operation.stage.value, reason, at)
+    state.to_clear.clear()
+    for held in tuple(state.held.values()):
+        serving.pass_on(state, held, reason, at)
+
+
+def _remove_missing(state: State, shown: Iterable[str], event: ResidentsObserved) -> None:
+    present = set(shown)
+    for resident in tuple(state.residents.values()):
+        in_use = any(since >= event.asked_at for since in resident.serving.values())
+        if resident.model in present or in_use or _being_loaded(state, resident.model):
+            continue
+        current = state.operation
+        if current is not None and current.stage in (Stage.LOADING, Stage.VERIFYING):
+            current.upstream_evicted = True
+            _learn_refusal(state, current.model)
+        elif current is not None and resident.model in current.victims:
+            continue  # its unload is about to be reported
+        operation.gone(state, resident, _cause(resident, event.at), event.at)
+
+
+def _cause(resident: Resident, at: float) -> Cause:
+    if resident.leaving is not None:
+        return resident.leaving
+    return Cause.EXPIRY if resident.expires_at <= at + _EXPIRY_SLACK_SECONDS else Cause.UPSTREAM
+
+
+def _take_over(state: State, model: str, line: ObservedResident, at: float) -> None:
+    resident = state.residents.get(model)
+    if resident is None:
+        state.usage.seen(model, at)
+        resident = state.residents[model] = Resident(
+            model,
+            line.model,
+            line.bytes,
+            line.vram_bytes,
+            last_used_at=at,
+            expires_at=line.expires_at,
+            serving=state.in_flight_on(model),
+        )
+    resident.shown = line.model
+    resident.bytes, resident.vram_bytes = line.bytes, line.vram_bytes
+    resident.context_length = line.context_length
+    if resident.leaving is Cause.EXPIRY and model not in _victims(state):
+        resident.leaving, resident.expires_at = None, max(line.expires_at, at + _EXPIRY_SLACK_SECONDS)
+    elif resident.written is None:
+        resident.expires_at = line.expires_at
+    if resident.runs is not None:
+        learnt = state.learnt(model)
+        num_ctx = resident.runs.options.num_ctx
+        learnt.bytes_by_num_ctx[num_ctx] = line.bytes
+        while len(learnt.bytes_by_num_ctx) > 16:  # noqa: PLR2004 - more contexts than anyone uses
+            del learnt.bytes_by_num_ctx[next(iter(learnt.bytes_by_num_ctx))]
+        if num_ctx is None and line.context_length:
+            learnt.automatic_context = line.context_length
+
+
+def _victims(state: State) -> tuple[str, ...]:
+    return tuple(state.operation.victims) if state.operation else ()
+
+
+def _being_loaded(state: State, model: str) -> bool:
+    current = state.operation
+    return current is not None and current.model == model and current.stage is Stage.LOADING
+
+
+def _learn_budget(state: State) -> None:
+    residents = state.residents.values()
+    if residents and all(resident.vram_bytes >= resident.bytes for resident in residents):
+        state.budget = state.budget.with_fit(state.used_bytes())
+
+
+def _learn_refusal(state: State, loading: str | None) -> None:
+    """Ollama made room during our load: by its 80 % rule, this much would have been enough to need none."""
+    if loading is None or len(state.residents) >= state.budget.max_models(state.settings):
+        return
+    sizes = state.learnt(loading).bytes_by_num_ctx.values()
+    if sizes:
+        others = sum(r.vram_bytes for r in state.residents.values() if r.model != loading)
+        state.budget = state.budget.with_refusal(int(others + max(sizes) / _OLLAMA_RULE))

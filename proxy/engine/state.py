@@ -1,0 +1,211 @@
+"""What the engine knows at one moment; holds no decision and no rule, only the facts and simple questions to them."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.domain.effects import Cause, Effect, Outcome
+    from proxy.domain.model import ModelFacts, ModelRequest, RunnerOptions
+    from proxy.domain.settings import EngineSettings
+    from proxy.engine.budget import Budget
+    from proxy.policy import Policy, UsageBook
+
+MAX_MODELS = 1000
+_MAX_DECISIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a runner was started with: the name that was asked for (its Modelfile counts) and the options."""
+
+    name: str
+    options: RunnerOptions
+
+
+@dataclass(slots=True)
+class Resident:
+    """A model that is loaded.
+
+    Attributes:
+        model: key of the model, see Identities.
+        shown: the name that `/api/ps` shows.
+        runs: what it is known to run with; None: others loaded it, or Ollama may have reloaded it.
+        believed_bytes: what Ollama believes to be free when it asks this model (OLLAMA.md 16); None: not known.
+        written: keep_alive in seconds that we wrote last; None: none of ours.
+        ttl_seconds: how long it is worth keeping after its last use.
+        serving: ids of the requests in flight on it.
+        leaving: why it is on its way out; its requests are held meanwhile.
+        stale: a keep_alive was withheld from it and has to be brought up to date.
+    """
+
+    model: str
+    shown: str
+    bytes: int
+    vram_bytes: int
+    last_used_at: float
+    context_length: int = 0
+    runs: Running | None = None
+    believed_bytes: int | None = None
+    written: int | None = None
+    ttl_seconds: float = math.inf
+    expires_at: float = math.inf
+    serving: dict[int, float] = field(default_factory=dict)
+    leaving: Cause | None = None
+    stale: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """No request is in flight on it."""
+        return not self.serving
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A request that waits for its model."""
+
+    request_id: int
+    model: str
+    request: ModelRequest
+    arrived_at: float
+
+    @property
+    def wants(self) -> Running:
+        """What its model has to run with."""
+        return Running(self.request.model, self.request.options)
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A request that was forwarded; model None: it is not managed."""
+
+    model: str | None
+    request: ModelRequest
+    outcome: Outcome
+    forwarded_at: float
+
+
+class Stage(StrEnum):
+    """Where an operation stands."""
+
+    UNLOADING = "unloading"
+    SETTLING = "settling"
+    LOADING = "loading"
+    VERIFYING = "verifying"
+    HANDED_OVER = "handed over to Ollama"
+
+
+@dataclass(slots=True)
+class Operation:
+    """The one thing that is being done about memory: making room, loading, or both.
+
+    Attributes:
+        loads: what to load when the victims are gone; None: only room is made.
+        model: key of the model to load.
+        victims: still to be unloaded, in this order.
+        free_before: free memory as Ollama reckons it when the load began.
+        handed: ids of the requests handed over to Ollama.
+    """
+
+    stage: Stage
+    cause: Cause
+    reason: str
+    began_at: float
+    model: str | None = None
+    loads: Running | None = None
+    victims: deque[str] = field(default_factory=deque)
+    keep_alive: int = 0
+    loaded_at: float = 0.0
+    load_seconds: float = 0.0
+    free_before: int | None = None
+    upstream_evicted: bool = False
+    repaired: bool = False
+    handed: frozenset[int] = frozenset()
+
+    @property
+    def load_under_way(self) -> bool:
+        """Ollama may be evicting someone now: nothing with keep_alive may reach another model (OLLAMA.md 10, 19)."""
+        return self.stage in (Stage.LOADING, Stage.VERIFYING, Stage.HANDED_OVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line of the explanation of a model."""
+
+    at: float
+    text: str
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What was learnt of a model beside its usage; the least recently used are forgotten."""
+
+    facts: ModelFacts | None = None
+    bytes_by_num_ctx: dict[int | None, int] = field(default_factory=dict)
+    automatic_context: int | None = None
+    evicted_at: float = -math.inf
+    left_at: float = -math.inf
+    asked_keep_alive: float | None = None
+    kept_because: str = ""
+    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=_MAX_DECISIONS))
+
+
+@dataclass(slots=True)
+class State:
+    """Everything the engine knows."""
+
+    settings: EngineSettings
+    policy: Policy
+    usage: UsageBook
+    budget: Budget
+    settle_seconds: float
+    known: bool = False
+    unknown_reason: str = "the upstream was not asked yet"
+    residents: dict[str, Resident] = field(default_factory=dict)
+    held: dict[int, Held] = field(default_factory=dict)
+    in_flight: dict[int, InFlight] = field(default_factory=dict)
+    operation: Operation | None = None
+    to_clear: OrderedDict[str, tuple[Cause, str]] = field(default_factory=OrderedDict)
+    touching: set[str] = field(default_factory=set)
+    draining: frozenset[str] = frozenset()
+    last_activity_at: float = -math.inf
+    last_unload_at: float = -math.inf
+    last_write_at: float = -math.inf
+    changed_at: float = -math.inf
+    out: list[Effect] = field(default_factory=list)
+    _learnt: OrderedDict[str, Learnt] = field(default_factory=OrderedDict)
+
+    def learnt(self, model: str) -> Learnt:
+        """Return what was learnt of a model, empty at first."""
+        known = self._learnt.get(model)
+        if known is None:
+            known = self._learnt[model] = Learnt()
+            if len(self._learnt) > MAX_MODELS:
+                self._learnt.popitem(last=False)
+        else:
+            self._learnt.move_to_end(model)
+        return known
+
+    def models(self) -> tuple[str, ...]:
+        """Return the models that something was learnt of."""
+        return tuple(self._learnt)
+
+    def emit(self, *effects: Effect) -> None:
+        """Add effects to what the current event causes."""
+        self.out.extend(effects)
+
+    def explain(self, model: str, at: float, text: str) -> None:
+        """Note why something was decided about a model."""
+        self.learnt(model).decisions.append(Decision(at, text))
+
+    def in_flight_on(self, model: str) -> dict[int, float]:
+        """Return the requests in flight on a model, and since when."""
+        return {number: flight.forwarded_at for number, flight in self.in_flight.items() if flight.model == model}
+
+    def used_bytes(self) -> int:
+        """GPU memory that the residents occupy."""
+        return sum(resident.vram_bytes for resident in self.residents.values())

@@ -1,0 +1,113 @@
+"""What each model is worth at this moment: the figures that policies decide from, drawn from the engine's state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.domain.model import automatic_num_ctx
+from proxy.policy import Memory, Need, Wanted
+from proxy.policy import Resident as Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from proxy.domain.model import RunnerOptions
+    from proxy.engine.state import Resident, State
+
+_PRIOR_LOAD_SECONDS = 1.0
+_PRIOR_BYTES_PER_SECOND = 2.5e9
+_PRIOR_SERVICE_SECONDS = 10.0
+_LEAST_REMAINING_SECONDS = 0.5
+_PAGE_CACHE_SECONDS = 3600.0
+
+
+def needed_bytes(state: State, model: str, options: RunnerOptions) -> int:
+    """GPU memory that the model will take with these options: as seen before, else by Ollama's own formula."""
+    learnt = state.learnt(model)
+    seen = learnt.bytes_by_num_ctx.get(options.num_ctx)
+    if seen is not None:
+        return seen
+    if learnt.facts is None:
+        return 0
+    automatic = learnt.automatic_context or automatic_num_ctx(state.budget.total(state.settings))
+    return learnt.facts.estimated_bytes(options.num_ctx, automatic)
+
+
+def load_seconds(state: State, model: str, at: float) -> float:
+    """Seconds that loading it takes now, by how long ago it left (page cache); before the first load by its size."""
+    learnt = state.learnt(model)
+    file_bytes = learnt.facts.file_bytes if learnt.facts else 0
+    prior = _PRIOR_LOAD_SECONDS + file_bytes / _PRIOR_BYTES_PER_SECOND
+    return state.usage.load_seconds(model, prior, page_cache_warm=page_cache_warm(state, model, at))
+
+
+def page_cache_warm(state: State, model: str, at: float) -> bool:
+    """Tell whether its file is likely still in main memory: it is loaded, or left less than an hour ago."""
+    return model in state.residents or at - state.learnt(model).left_at < _PAGE_CACHE_SECONDS
+
+
+def loss_seconds(state: State, model: str, at: float) -> float:
+    """Expected seconds of waiting if the model were gone now."""
+    weight = state.settings.rule_for(model).weight
+    return state.usage.loss(model, at, load_seconds(state, model, at), weight)
+
+
+def candidate(state: State, resident: Resident, at: float) -> Candidate:
+    """Show a resident as policies see it."""
+    model, usage = resident.model, state.usage
+    return Candidate(
+        model=model,
+        bytes=resident.vram_bytes,
+        believed_bytes=resident.believed_bytes,
+        loss_seconds=loss_seconds(state, model, at),
+        return_probability=usage.probability(model, at, usage.horizon_seconds),
+        load_seconds=load_seconds(state, model, at),
+        idle_seconds=usage.idle_seconds(model, at),
+        remaining_seconds=_remaining_seconds(state, resident, at),
+        pinned=state.settings.rule_for(model).pin,
+        last_used_at=resident.last_used_at,
+    )
+
+
+def memory(state: State, at: float, without: Collection[str] = ()) -> Memory:
+    """Show the memory and its residents as policies see them, some left out."""
+    return Memory(
+        budget_bytes=state.budget.usable(state.settings),
+        max_models=state.budget.max_models(state.settings),
+        settle_seconds=state.settle_seconds,
+        residents=tuple(candidate(state, r, at) for r in state.residents.values() if r.model not in without),
+    )
+
+
+def need(state: State, model: str, options: RunnerOptions) -> Need:
+    """Show a model to be loaded as policies see it."""
+    return Need(model, needed_bytes(state, model, options))
+
+
+def wanted(state: State, at: float) -> list[Wanted]:
+    """Show all models that were ever used, with the chance per second that they are asked for now."""
+    return [
+        Wanted(
+            model,
+            resident.vram_bytes if (resident := state.residents.get(model)) else likely_bytes(state, model),
+            state.usage.hazard(model, state.usage.idle_seconds(model, at)),
+        )
+        for model in state.usage.models
+    ]
+
+
+def likely_bytes(state: State, model: str) -> int:
+    """GPU memory that the model took when it was loaded last, else what Ollama's formula says; 0: not known."""
+    sizes = state.learnt(model).bytes_by_num_ctx
+    if sizes:
+        return sizes[next(reversed(sizes))]
+    facts = state.learnt(model).facts
+    return facts.estimated_bytes(None, automatic_num_ctx(state.budget.total(state.settings))) if facts else 0
+
+
+def _remaining_seconds(state: State, resident: Resident, at: float) -> float:
+    if resident.idle:
+        return 0.0
+    usual = state.usage.service_seconds(resident.model, _PRIOR_SERVICE_SECONDS)
+    longest = max(usual - (at - since) for since in resident.serving.values())
+    return max(_LEAST_REMAINING_SECONDS, longest)

@@ -1,0 +1,73 @@
+"""Metric labels whose number is bounded, and quick access to labelled metrics. Never lets a client make up a label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from proxy.domain.model import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OTHER: Final = "other"
+
+_PASSTHROUGH_PATHS: Final = frozenset(Endpoint) | {
+    "/",
+    "/api/copy",
+    "/api/create",
+    "/api/delete",
+    "/api/ps",
+    "/api/pull",
+    "/api/push",
+    "/api/show",
+    "/api/tags",
+    "/api/version",
+    "/v1/models",
+}
+_PASSTHROUGH_FOLDERS: Final = ("/api/blobs", "/v1/models")
+
+
+def path_class(path: str) -> str:
+    """Return the label of a request's path: Ollama's own paths, without digests and model names, or `other`."""
+    if path in _PASSTHROUGH_PATHS:
+        return str(path)
+    return next((folder for folder in _PASSTHROUGH_FOLDERS if path.startswith(folder + "/")), OTHER)
+
+
+class ModelNames:
+    """The model names that have a label of their own: the first `max_models`; the rest share `other`."""
+
+    def __init__(self, max_models: int) -> None:
+        """`max_models` >= 0. No name is ever taken back: counters must not jump."""
+        self._max_models = max_models
+        self._names: set[str] = set()
+
+    def label(self, model: str, *, known: bool = True) -> str:
+        """Return the label for a model; one that Ollama does not know gets no label of its own."""
+        if model in self._names:
+            return model
+        if not known or len(self._names) >= self._max_models:
+            return OTHER
+        self._names.add(model)
+        return model
+
+
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+
+
+class Children(Generic[_Metric]):
+    """A labelled metric whose children are looked up once: `.labels()` costs three times a cached child."""
+
+    def __init__(self, metric: _Metric) -> None:
+        """Wrap a metric that has labels."""
+        self._labels: Callable[..., _Metric] = metric.labels
+        self._children: dict[tuple[str, ...], _Metric] = {}
+
+    def __call__(self, *values: str) -> _Metric:
+        """Return the child with these label values, in the order of the metric's label names."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._labels(*values)
+        return child

@@ -1,0 +1,104 @@
+"""Every metric that is counted while the proxy runs: name, labels, buckets. docs/metrics.md describes the same list.
+
+Never decides when something is counted (that is `metrics.py`) and holds no gauge of the engine's state (`gauges.py`).
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from proxy import __version__
+from proxy.observe.labels import Children
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BUCKETS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+_FINE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *_BUCKETS)
+
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+
+
+class Meters:
+    """The metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        """Register every metric; those that are there from the start show 0."""
+        # Else each counter would have a second time series that only tells its birthday.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._requests()
+        self._residency()
+        self._operation()
+
+    def _add(self, kind: type[_Metric], name: str, meaning: str, labels: Sequence[str]) -> Children[_Metric]:
+        return Children(kind(f"keepwarm_{name}", meaning, labels, registry=self.registry))
+
+    def _histogram(self, name: str, meaning: str, labels: Sequence[str] = (), *, fine: bool = False) -> Histogram:
+        buckets = _FINE_BUCKETS if fine else _BUCKETS
+        return Histogram(f"keepwarm_{name}", meaning, labels, registry=self.registry, buckets=buckets)
+
+    def _requests(self) -> None:
+        self.requests = self._add(Counter, "requests", "Model requests that are over", ("model", "endpoint", "outcome"))
+        self.ttft = Children(
+            self._histogram("ttft_seconds", "Arrival to first byte of the answer's body", ("model", "outcome"))
+        )
+        self.e2e = Children(self._histogram("e2e_seconds", "Arrival to end of the answer", ("model", "outcome")))
+        self.load_wait = Children(self._histogram("load_wait_seconds", "Time cold requests were held", ("model",)))
+        self.tokens = self._add(Counter, "tokens", "Tokens, as Ollama counts them", ("model", "direction"))
+        self.prompt_seconds = self._add(
+            Counter, "prompt_evaluation_seconds", "Time that Ollama evaluated prompts", ("model",)
+        )
+        self.generation_seconds = self._add(
+            Counter, "generation_seconds", "Time that Ollama generated tokens", ("model",)
+        )
+        self.keep_alive_asked = self._add(
+            Gauge,
+            "keep_alive_asked_seconds",
+            "keep_alive the last client that sent one asked for; -1: ever",
+            ("model",),
+        )
+
+    def _residency(self) -> None:
+        self.load = Children(self._histogram("load_seconds", "Duration of the proxy's own loads", ("model", "cause")))
+        self.loads = self._add(Counter, "loads", "Models loaded by the proxy", ("model", "cause"))
+        self.reloads = self._add(
+            Counter, "reloads", "Loads of a model that was resident just before", ("model", "cause")
+        )
+        self.spilled_bytes = self._add(
+            Counter, "spilled_bytes", "Bytes that did not fit on the GPU when a model was loaded", ("model",)
+        )
+        self.evictions = self._add(Counter, "evictions", "Models that left to make room", ("model", "cause"))
+        self.expiries = self._add(Counter, "expiries", "Models that left because their TTL ran out", ("model",))
+        self.explicit_unloads = self._add(
+            Counter, "explicit_unloads", "Models that left because a client unloaded them", ("model",)
+        )
+        self.regret = self._add(Counter, "regret", "Models asked for again soon after their eviction", ("model",))
+        self.management_failures = self._add(
+            Counter, "management_failures", "Loads and unloads of the proxy that failed", ("model",)
+        )
+
+    def _operation(self) -> None:
+        self.overhead = self._histogram("overhead_seconds", "Time a request spends in the proxy itself", fine=True)
+        self.event_loop_lag = self._histogram("event_loop_lag_seconds", "How late a timer fires", fine=True)
+        self.passthrough = self._add(
+            Counter, "passthrough_requests", "Requests that run no model and are over", ("path", "outcome")
+        )
+        self.passthrough_in_flight = Gauge(
+            "keepwarm_passthrough_requests_in_flight", "Requests that run no model, under way", registry=self.registry
+        )
+        self.upstream_up = Gauge("keepwarm_upstream_up", "1 if Ollama answers, else 0", registry=self.registry)
+        self.config_reloads = self._add(Counter, "config_reloads", "Readings of the settings file", ("result",))
+        self.config_reloaded_at = Gauge(
+            "keepwarm_config_last_reload_success_timestamp_seconds",
+            "When settings were last read successfully, unix seconds",
+            registry=self.registry,
+        )
+        build = self._add(Gauge, "build_info", "Always 1; its labels tell the build", ("version", "python"))
+        build(__version__, platform.python_version()).set(1)

@@ -1,0 +1,159 @@
+"""Counts what happens: from events, effects and finished requests, and from the few things that only the server knows.
+
+Never decides anything and never labels a time series with text that a client made up.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from proxy.domain.effects import Cause, Left, Loaded, ManagementFailed, Outcome, Regretted
+from proxy.domain.events import Ending, RequestArrived
+from proxy.observe.gauges import gauges
+from proxy.observe.labels import ModelNames, path_class
+from proxy.observe.meters import Meters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from prometheus_client import CollectorRegistry, Metric
+
+    from proxy.domain.effects import Effect
+    from proxy.domain.events import Event
+    from proxy.domain.snapshot import EngineSnapshot, StoreSnapshot
+    from proxy.domain.timeline import FinishedRequest
+
+_EVICTION_CAUSES: Final = frozenset({Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM})
+_RELOAD_CAUSES: Final = frozenset({Cause.RELOAD, Cause.SPILL})
+
+
+class Metrics:
+    """All metrics of the proxy. docs/metrics.md says what each of them means."""
+
+    def __init__(self, max_models: int) -> None:
+        """At most `max_models` models (>= 0) get a label of their own, the rest share `model="other"`."""
+        self._names = ModelNames(max_models)
+        self._meters = Meters()
+
+    def observe(self, event: Event, effects: Iterable[Effect], finished: Iterable[FinishedRequest]) -> None:
+        """Count one event, what the engine made of it, and the requests that `Timelines` found to be over with it."""
+        if isinstance(event, RequestArrived) and event.request.keep_alive is not None:
+            label = self._names.label(event.request.model, known=event.facts is not None)
+            self._meters.keep_alive_asked(label).set(max(-1.0, event.request.keep_alive))
+        for effect in effects:
+            self._effect(effect)
+        for request in finished:
+            self._request(request)
+
+    def overhead(self, seconds: float) -> None:
+        """Count what the proxy itself added to one request, waiting for a load or for Ollama excluded."""
+        self._meters.overhead.observe(seconds)
+
+    def event_loop_lag(self, seconds: float) -> None:
+        """Count how late a timer of the event loop fired."""
+        self._meters.event_loop_lag.observe(seconds)
+
+    def passthrough_started(self) -> None:
+        """Count a request that runs no model as under way."""
+        self._meters.passthrough_in_flight.inc()
+
+    def passthrough_ended(self, path: str, ending: Ending) -> None:
+        """Count it as over. `path` is the client's own; only its class becomes a label."""
+        self._meters.passthrough_in_flight.dec()
+        self._meters.passthrough(path_class(path), ending).inc()
+
+    def upstream_up(self, *, up: bool) -> None:
+        """Note whether Ollama answered."""
+        self._meters.upstream_up.set(up)
+
+    def config_reloaded(self, at: float) -> None:
+        """Count a reading of the settings file that succeeded at this time, unix seconds; the first one too."""
+        self._meters.config_reloads("success").inc()
+        self._meters.config_reloaded_at.set(at)
+
+    def config_refused(self) -> None:
+        """Count a reading of the settings file that failed: the last good settings stay."""
+        self._meters.config_reloads("failure").inc()
+
+    def exposition(self, engine: EngineSnapshot, store: StoreSnapshot) -> tuple[bytes, str]:
+        """Return all metrics in Prometheus' text format, and the content type.
+
+        It takes about 5 µs per line, so a scrape of hundreds of models is better made in another thread: it may be.
+        """
+        families = gauges(engine, store, self._names)
+        return generate_latest(_Scrape(self._meters.registry, families)), CONTENT_TYPE_LATEST
+
+    def _effect(self, effect: Effect) -> None:
+        meters = self._meters
+        if isinstance(effect, Loaded):
+            self._loaded(effect)
+        elif isinstance(effect, Left):
+            self._left(effect)
+        elif isinstance(effect, Regretted):
+            meters.regret(self._names.label(effect.model)).inc()
+        elif isinstance(effect, ManagementFailed):
+            meters.management_failures(self._names.label(effect.model)).inc()
+
+    def _loaded(self, loaded: Loaded) -> None:
+        label = self._names.label(loaded.model)
+        self._meters.loads(label, loaded.cause).inc()
+        self._meters.load(label, loaded.cause).observe(loaded.seconds)
+        self._meters.spilled_bytes(label).inc(loaded.spilled_bytes)
+        if loaded.cause in _RELOAD_CAUSES:
+            self._meters.reloads(label, loaded.cause).inc()
+
+    def _left(self, left: Left) -> None:
+        label = self._names.label(left.model)
+        if left.cause in _EVICTION_CAUSES:
+            self._meters.evictions(label, left.cause).inc()
+        elif left.cause is Cause.EXPIRY:
+            self._meters.expiries(label).inc()
+        elif left.cause is Cause.CLIENT:
+            self._meters.explicit_unloads(label).inc()
+
+    def _request(self, request: FinishedRequest) -> None:
+        label, result = self._names.label(request.model, known=request.known), _result(request)
+        self._meters.requests(label, request.endpoint, result).inc()
+        if request.outcome is Outcome.COLD:
+            self._meters.load_wait(label).observe(request.wait_seconds)
+        if result == request.outcome:
+            self._meters.e2e(label, result).observe(request.e2e_seconds)
+            if request.ttft_seconds is not None:
+                self._meters.ttft(label, result).observe(request.ttft_seconds)
+        self._figures(label, request)
+
+    def _figures(self, label: str, request: FinishedRequest) -> None:
+        meters, figures = self._meters, request.figures
+        for child, amount in (
+            (meters.tokens(label, "in"), figures.prompt_tokens),
+            (meters.tokens(label, "out"), figures.generated_tokens),
+            (meters.prompt_seconds(label), figures.prompt_seconds),
+            (meters.generation_seconds(label), figures.generation_seconds),
+        ):
+            if amount is not None and amount > 0:  # a counter refuses to fall
+                child.inc(amount)
+
+
+class _Scrape(Collector):
+    """What is counted and what is read from snapshots, as one."""
+
+    def __init__(self, registry: CollectorRegistry, families: Iterable[Metric]) -> None:
+        self._registry = registry
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._registry.collect()
+        yield from self._families
+
+
+def _result(request: FinishedRequest) -> str:
+    """The `outcome` label: what the request met if it was answered well, else what went wrong."""
+    if request.ending is not Ending.ANSWERED:
+        return request.ending
+    if request.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Ending.UPSTREAM_ERROR
+    return "client_error" if request.status >= HTTPStatus.BAD_REQUEST else request.outcome

@@ -1,0 +1,38 @@
+"""The decision mathematics: from usage, sizes, load times and memory to decisions.
+
+Never reads a clock, opens a socket or keeps what it was told, except in `UsageBook`, which the caller owns.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from proxy.policy.adaptive import Adaptive
+from proxy.policy.book import UsageBook
+from proxy.policy.fixed import Fixed
+from proxy.policy.interface import Policy
+from proxy.policy.lru import Lru
+from proxy.policy.memory import Ahead, Memory, Need, Resident, Room, Wanted
+from proxy.policy.ranked import Kept, ranked_keep_alive
+from proxy.policy.ttl import Stay, Ttl
+
+policies: Mapping[str, Callable[[], Policy]] = MappingProxyType({"adaptive": Adaptive, "fixed": Fixed, "lru": Lru})
+"""Every policy by its name in the settings, with its defaults."""
+
+__all__ = [
+    "Adaptive",
+    "Ahead",
+    "Fixed",
+    "Kept",
+    "Lru",
+    "Memory",
+    "Need",
+    "Policy",
+    "Resident",
+    "Room",
+    "Stay",
+    "Ttl",
+    "UsageBook",
+    "Wanted",
+    "policies",
+    "ranked_keep_alive",
+]

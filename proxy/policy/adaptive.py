@@ -1,0 +1,27 @@
+"""The policy that learns: victims as a set of least cost, room made ahead of need, TTLs from the price of memory.
+
+Never decides by itself: it puts together what `room`, `ahead` and `ttl` reckon.
+"""
+
+from collections.abc import Sequence
+
+from proxy.policy.ahead import room_ahead
+from proxy.policy.memory import Ahead, Memory, Need, Room, Wanted
+from proxy.policy.room import make_room
+from proxy.policy.ttl import Stay, Ttl, priced_ttl
+
+
+class Adaptive:
+    """The rule of POLICY.md, whole."""
+
+    def make_room(self, memory: Memory, need: Need) -> Room:
+        """Choose the set of victims of least cost."""
+        return make_room(memory, need)
+
+    def room_ahead(self, memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
+        """Choose the resident whose leaving now saves the most waiting."""
+        return room_ahead(memory, wanted)
+
+    def ttl(self, stay: Stay) -> Ttl:
+        """Keep the model until its memory is no longer worth its price."""
+        return priced_ttl(stay)

@@ -1,0 +1,162 @@
+"""The past of all models: what each one's use lets expect, and what is learnt from all of them together.
+
+Never reads a clock: every time is Unix seconds given by the caller. Never holds more than a bounded number of models.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+from proxy.policy.checks import check_number
+from proxy.policy.hazard import Ages, bin_of, chance
+from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none
+from proxy.policy.usage import Usage, averaged
+
+STATE_VERSION = 1
+MIN_HORIZON_SECONDS, START_HORIZON_SECONDS, MAX_HORIZON_SECONDS = 60.0, 600.0, 86400.0
+
+_POOLED_DECAY = 0.999
+_EVICTION_WEIGHT = 0.1
+
+
+class UsageBook:
+    """The past of all models and what they teach together; beyond `max_models` the longest unused is forgotten."""
+
+    def __init__(self, max_models: int = 1000) -> None:
+        check_number("max_models", max_models, "models", at_least=1)
+        self._max_models = max_models
+        self._usages: dict[str, Usage] = {}  # in the order of use, the longest unused first
+        self._pooled = Ages.prior()
+        self._last_eviction: float | None = None
+        self._eviction_gap_seconds = START_HORIZON_SECONDS
+
+    def __repr__(self) -> str:
+        return f"UsageBook({len(self._usages)} of {self._max_models} models, horizon {self.horizon_seconds:.0f} s)"
+
+    def __contains__(self, model: object) -> bool:
+        return model in self._usages
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All known models, the longest unused first."""
+        return tuple(self._usages)
+
+    @property
+    def horizon_seconds(self) -> float:
+        """H: how far to look ahead, the average gap between evictions, 60 s … 24 h; 600 s at the start."""
+        return min(MAX_HORIZON_SECONDS, max(MIN_HORIZON_SECONDS, self._eviction_gap_seconds))
+
+    # What happened
+
+    def arrived(self, model: str, at: float) -> None:
+        """Count a request for the model."""
+        usage = self._usages.pop(model, None)
+        if usage is None:
+            usage = Usage(first_arrival=at, last_arrival=at)
+            usage.arrived(at)
+        else:
+            self._pooled.add(usage.came_back(at), _POOLED_DECAY)
+        self._usages[model] = usage
+        self._forget_longest_unused()
+
+    def seen(self, model: str, at: float) -> None:
+        """Take note of a model that others loaded: its idle age runs from now on, no request is counted."""
+        self._usages.setdefault(model, Usage(first_arrival=at, last_arrival=at))
+        self._forget_longest_unused()
+
+    def evicted(self, at: float) -> None:
+        """Count one decision to make room, whatever the number of its victims. Expiry and room ahead do not count."""
+        if self._last_eviction is not None:
+            gap_seconds = max(0.0, at - self._last_eviction)
+            self._eviction_gap_seconds = averaged(self._eviction_gap_seconds, gap_seconds, _EVICTION_WEIGHT)
+        self._last_eviction = at
+
+    def loaded(self, model: str, seconds: float, *, page_cache_warm: bool) -> None:
+        """Learn how long a load took (>= 0 seconds). Nothing is learnt of a model neither asked for nor seen."""
+        check_number("seconds", seconds, "seconds")
+        if usage := self._usages.get(model):
+            usage.loaded(seconds, page_cache_warm=page_cache_warm)
+
+    def served(self, model: str, seconds: float) -> None:
+        """Learn how long a request was served (>= 0 seconds, the load not counted)."""
+        check_number("seconds", seconds, "seconds")
+        if usage := self._usages.get(model):
+            usage.served(seconds)
+
+    # What is to be expected
+
+    def hazards(self, model: str) -> tuple[float, ...]:
+        """Chance per second of a request in each idle-age bin; of all models pooled for one never seen."""
+        pooled = self._pooled.hazards()
+        usage = self._usages.get(model)
+        return usage.ages.hazards_beside(pooled) if usage else pooled
+
+    def hazard(self, model: str, idle_seconds: float) -> float:
+        """Chance per second of a request now, after so long an idle time."""
+        return self.hazards(model)[bin_of(idle_seconds)]
+
+    def probability(self, model: str, now: float, horizon_seconds: float) -> float:
+        """P(m, H): chance of a request within the horizon, 0 … 1. A model never seen counts as just used."""
+        return chance(self.hazards(model), self.idle_seconds(model, now), horizon_seconds)
+
+    def loss(self, model: str, now: float, load_seconds: float, weight: float = 1.0) -> float:
+        """Expected seconds of waiting if the model leaves now: load seconds · P(m, H) · weight."""
+        return load_seconds * self.probability(model, now, self.horizon_seconds) * weight
+
+    def load_seconds(self, model: str, prior_seconds: float, *, page_cache_warm: bool) -> float:
+        """Average load of that kind; of the other kind before there was one; the prior before there was any."""
+        usage = self._usages.get(model)
+        return usage.load_seconds(prior_seconds, page_cache_warm=page_cache_warm) if usage else prior_seconds
+
+    def service_seconds(self, model: str, prior_seconds: float) -> float:
+        """Average time to serve a request; the prior before there was any."""
+        usage = self._usages.get(model)
+        return prior_seconds if usage is None or usage.service_seconds is None else usage.service_seconds
+
+    def idle_seconds(self, model: str, now: float) -> float:
+        """Seconds since the last arrival; 0 for a model never seen."""
+        usage = self._usages.get(model)
+        return usage.idle_seconds(now) if usage else 0.0
+
+    def last_used_at(self, model: str) -> float:
+        """Unix seconds of the last arrival; 0 for a model never seen."""
+        usage = self._usages.get(model)
+        return usage.last_arrival if usage else 0.0
+
+    def rate_per_hour(self, model: str, now: float) -> float:
+        """Requests per hour, over about the last day; 0 for a model never seen."""
+        usage = self._usages.get(model)
+        return usage.rate_per_hour(now) if usage else 0.0
+
+    # Over restarts
+
+    def to_state(self) -> State:
+        """Everything learnt, as plain values for JSON; times are Unix seconds."""
+        return {
+            "version": STATE_VERSION,
+            "pooled": ages_state(self._pooled),
+            "last_eviction": self._last_eviction,
+            "eviction_gap_seconds": self._eviction_gap_seconds,
+            "models": {model: usage.to_state() for model, usage in self._usages.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, object], max_models: int = 1000) -> Self:
+        """Read what `to_state` wrote.
+
+        Raises:
+            ValueError: another version, or not a state at all; says what was expected and what came.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"version must be {STATE_VERSION}, got {state.get('version')!r}")
+        book = cls(max_models)
+        book._pooled = ages_from(state, "pooled")
+        book._last_eviction = number_or_none(state, "last_eviction")
+        book._eviction_gap_seconds = number(state, "eviction_gap_seconds")
+        models = mapping(state, "models")
+        book._usages = {model: Usage.from_state(mapping(models, model)) for model in models}
+        book._forget_longest_unused()
+        return book
+
+    def _forget_longest_unused(self) -> None:
+        while len(self._usages) > self._max_models:
+            del self._usages[next(iter(self._usages))]

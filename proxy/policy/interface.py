@@ -1,0 +1,23 @@
+"""What every policy decides. Never implements any of it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from proxy.policy.memory import Ahead, Memory, Need, Room, Wanted
+from proxy.policy.ttl import Stay, Ttl
+
+
+class Policy(Protocol):
+    """Pure decisions: the same values in, the same decision out, in whatever order the residents come."""
+
+    def make_room(self, memory: Memory, need: Need) -> Room:
+        """Choose who leaves so that the needed model can be loaded; never a pinned one."""
+        ...
+
+    def room_ahead(self, memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
+        """Choose a resident to unload in idle time, before anyone needs the room; None if none should go."""
+        ...
+
+    def ttl(self, stay: Stay) -> Ttl:
+        """Choose how long a model stays after its last request, within the floor and the ceiling."""
+        ...

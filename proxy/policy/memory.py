@@ -1,0 +1,130 @@
+"""The values that policies decide from and decide on: residents, memory, needs, and the decisions themselves.
+
+Never knows how any of them was measured, and never changes one.
+"""
+
+from dataclasses import dataclass
+
+from proxy.policy.checks import check_number
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """One model that is loaded, as seen at the moment of deciding.
+
+    Attributes:
+        model: canonical name.
+        bytes: GPU memory that it occupies.
+        believed_bytes: what Ollama believes to be free when it asks this resident: free before its load less `bytes`,
+            reckoned from the GPU's total where that is known (OLLAMA.md 16). None: not known, because others loaded it
+            or the load came too early; then Ollama is taken to see nothing free.
+        loss_seconds: expected seconds of waiting if it leaves now (load seconds, chance of use, weight).
+        return_probability: chance that it is wanted again within the horizon, 0 … 1.
+        load_seconds: what loading it again takes.
+        idle_seconds: since its last arrival.
+        remaining_seconds: expected rest of the requests that it serves; 0 when idle.
+        pinned: exempt from eviction.
+        last_used_at: time of its last arrival, Unix seconds; breaks ties.
+    """
+
+    model: str
+    bytes: int
+    believed_bytes: int | None
+    loss_seconds: float
+    return_probability: float
+    load_seconds: float
+    idle_seconds: float
+    remaining_seconds: float = 0.0
+    pinned: bool = False
+    last_used_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("bytes", self.bytes, "bytes")
+        check_number("loss_seconds", self.loss_seconds, "seconds")
+        check_number("return_probability", self.return_probability, "(a chance)", at_most=1.0)
+        check_number("load_seconds", self.load_seconds, "seconds")
+        check_number("idle_seconds", self.idle_seconds, "seconds")
+        check_number("remaining_seconds", self.remaining_seconds, "seconds")
+        if self.believed_bytes is not None:
+            check_number("believed_bytes", self.believed_bytes, "bytes")
+
+    @property
+    def busy(self) -> bool:
+        """Whether it serves a request now."""
+        return self.remaining_seconds > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The GPU memory of one upstream and who is in it.
+
+    Attributes:
+        budget_bytes: what the proxy may fill, at most the GPU's total. None: not known, only `max_models` binds.
+        max_models: how many models may be loaded at once, at least 1.
+        settle_seconds: pause between seeing victims gone and the load.
+        residents: in any order; no decision depends on it.
+    """
+
+    budget_bytes: int | None
+    max_models: int
+    settle_seconds: float
+    residents: tuple[Resident, ...]
+
+    def __post_init__(self) -> None:
+        check_number("max_models", self.max_models, "models", at_least=1)
+        check_number("settle_seconds", self.settle_seconds, "seconds")
+        if self.budget_bytes is not None:
+            check_number("budget_bytes", self.budget_bytes, "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A model that has to be loaded, not among the residents, and the bytes Ollama predicts for it."""
+
+    model: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        check_number("bytes", self.bytes, "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A known model, resident or not, and its chance per second of being asked for now (`hazard`)."""
+
+    model: str
+    bytes: int
+    hazard: float
+
+    def __post_init__(self) -> None:
+        check_number("bytes", self.bytes, "bytes")
+        check_number("hazard", self.hazard, "per second")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How to make room for a model.
+
+    Attributes:
+        victims: in the order of unloading; empty when nobody has to leave.
+        cost_seconds: expected seconds of waiting that this plan costs, all told; a risk to a pinned model counts as
+            a million seconds times its chance. 0 from policies that do not price.
+        idle: whether all victims are idle; if not, they run out of requests first.
+        fits: False: only pinned models could make room, nobody leaves.
+        reason: plain English with numbers.
+    """
+
+    victims: tuple[str, ...]
+    cost_seconds: float
+    idle: bool
+    fits: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A resident to unload in idle time, and the expected seconds of waiting that this saves."""
+
+    victim: str
+    gain_seconds: float
+    reason: str

@@ -1,0 +1,179 @@
+"""What happens to a client's request: read if it runs a model, admitted, relayed, counted. Never cached."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import aiohttp
+from aiohttp import web
+
+from proxy.domain.effects import Forward, Outcome
+from proxy.domain.events import Ending, RequestEnded, ResponseStarted
+from proxy.domain.model import Endpoint, runs_elsewhere
+from proxy.server.relay import ClientLeftError, Relay, UpstreamBrokeError, UpstreamUnreachableError
+from proxy.upstream.body import ModelBody
+from proxy.upstream.errors import error_body
+from proxy.upstream.figures import AnswerTail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.observe.metrics import Metrics
+    from proxy.server.dispatcher import Dispatcher
+    from proxy.upstream.catalogue import Catalogue
+
+_ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint}
+_CHANGES_MODELS = frozenset({"/api/pull", "/api/create", "/api/copy", "/api/delete"})
+_THREAD_BYTES = 2**20
+_CLIENT_CLOSED_REQUEST = 499
+
+
+class _TooLargeError(Exception):
+    """The JSON body exceeds the limit."""
+
+
+class ClientPort:
+    """Answers every request that comes in at the client port."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        relay: Relay,
+        catalogue: Catalogue,
+        metrics: Metrics,
+        json_limit: Callable[[], int],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._relay = relay
+        self._catalogue = catalogue
+        self._metrics = metrics
+        self._json_limit = json_limit
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Relay the request; a model request waits until the engine admits it."""
+        path = unquote(request.raw_path.partition("?")[0])
+        await _continue_if_expected(request)
+        endpoint = _ENDPOINTS.get(path) if request.method == "POST" else None
+        if endpoint is None:
+            return await self._pass(request, path, None)
+        try:
+            content = await _read(request, self._json_limit())
+        except _TooLargeError as error:
+            return _error(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
+        arrived_at = self._dispatcher.now()
+        try:
+            body = await _parse(endpoint, content)
+        except ValueError:
+            return await self._pass(request, path, content)
+        if runs_elsewhere(body.request.model):
+            return await self._pass(request, path, content)
+        return await self._run(request, body, arrived_at)
+
+    async def _pass(self, request: web.BaseRequest, path: str, content: bytes | None) -> web.StreamResponse:
+        """Relay a request that runs no model here."""
+        watch = _Passing()
+        ending = Ending.CLIENT_GONE
+        self._metrics.passthrough_started()
+        try:
+            response, ending = await self._exchange(request, path, content, watch)
+        finally:
+            if path in _CHANGES_MODELS or path.startswith("/api/blobs/"):
+                self._catalogue.forget()
+            self._metrics.passthrough_ended(path, ending)
+        return response
+
+    async def _run(self, request: web.BaseRequest, body: ModelBody, arrived_at: float) -> web.StreamResponse:
+        """Relay a request that runs a model, once it is admitted."""
+        facts = await self._catalogue.facts(body.request.model)
+        request_id = self._dispatcher.next_id()
+        watch = _Answering(self._dispatcher, request_id)
+        ending, status = Ending.CLIENT_GONE, 0
+        try:
+            forward = await self._dispatcher.admit(request_id, body.request, facts)
+            self._count_overhead(forward, arrived_at)
+            content = body.with_keep_alive(forward.keep_alive)
+            response, ending = await self._exchange(request, body.request.endpoint.value, content, watch)
+            status = response.status
+        finally:
+            figures = watch.tail.figures()
+            self._dispatcher.post(RequestEnded(self._dispatcher.now(), request_id, ending, status, figures))
+        return response
+
+    async def _exchange(
+        self, request: web.BaseRequest, path: str, content: bytes | None, watch: _Passing
+    ) -> tuple[web.StreamResponse, Ending]:
+        try:
+            return await self._relay.exchange(request, content, watch), Ending.ANSWERED
+        except UpstreamUnreachableError as error:
+            return _error(path, HTTPStatus.BAD_GATEWAY, str(error)), Ending.UPSTREAM_ERROR
+        except UpstreamBrokeError:
+            return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
+        except ClientLeftError:
+            return web.Response(status=_CLIENT_CLOSED_REQUEST), Ending.CLIENT_GONE
+
+    def _count_overhead(self, forward: Forward, arrived_at: float) -> None:
+        if forward.outcome is not Outcome.COLD:
+            self._metrics.overhead(self._dispatcher.now() - arrived_at)
+
+
+class _Passing:
+    """Watches an answer of which nothing is to be known."""
+
+    def started(self, status: int) -> None:
+        """See the status."""
+
+    def chunk(self, content: bytes) -> None:
+        """See a chunk."""
+
+
+class _Answering(_Passing):
+    """Watches a model's answer: when it starts, and what its end tells."""
+
+    def __init__(self, dispatcher: Dispatcher, request_id: int) -> None:
+        self.tail = AnswerTail()
+        self._dispatcher = dispatcher
+        self._request_id = request_id
+        self._started = False
+
+    def chunk(self, content: bytes) -> None:
+        """Report the first chunk, keep the last ones."""
+        if not self._started:
+            self._started = True
+            self._dispatcher.post(ResponseStarted(self._dispatcher.now(), self._request_id))
+        self.tail.add(content)
+
+
+async def _continue_if_expected(request: web.BaseRequest) -> None:
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= aiohttp.HttpVersion11:
+        transport = request.transport
+        if transport is not None:
+            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _read(request: web.BaseRequest, limit: int) -> bytes:
+    too_large = f"the JSON body is larger than {limit} bytes, keepwarm's limits.json_body"
+    if (request.content_length or 0) > limit:
+        raise _TooLargeError(too_large)
+    parts, size = [], 0
+    async for chunk in request.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise _TooLargeError(too_large)
+    return b"".join(parts)
+
+
+async def _parse(endpoint: Endpoint, content: bytes) -> ModelBody:
+    """Read the body; a large one in a thread, so that nobody else waits for it."""
+    if len(content) < _THREAD_BYTES:
+        return ModelBody(endpoint, content)
+    return await asyncio.to_thread(ModelBody, endpoint, content)
+
+
+def _error(path: str, status: HTTPStatus, message: str) -> web.Response:
+    response = web.Response(status=status, body=error_body(path, status, message), content_type="application/json")
+    response.force_close()
+    return response

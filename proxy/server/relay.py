@@ -1,0 +1,119 @@
+"""Sends one request to the upstream and streams the answer back, chunk by chunk; decides nothing, buffers nothing.
+
+Reading and writing errors are kept apart: a client that left is never blamed on the upstream, and an answer that breaks
+off upstream is aborted towards the client, never ended as if it were complete.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from proxy import __version__
+from proxy.server.headers import end_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_SERVER = f"keepwarm/{__version__}"
+
+
+class UpstreamUnreachableError(Exception):
+    """No answer began: nothing was sent to the client yet."""
+
+
+class UpstreamBrokeError(Exception):
+    """The answer broke off: the client's connection was aborted."""
+
+
+class ClientLeftError(Exception):
+    """The client went away while the answer was being written."""
+
+
+class Watcher(Protocol):
+    """Looks on while an answer passes by."""
+
+    def started(self, status: int) -> None:
+        """Called with the status when the upstream's answer begins, before its body."""
+
+    def chunk(self, content: bytes) -> None:
+        """Called with each chunk before it is written to the client."""
+
+
+class Relay:
+    """The way to one upstream and back."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+
+    async def exchange(self, request: web.BaseRequest, body: bytes | None, watcher: Watcher) -> web.StreamResponse:
+        """Forward the request, with `body` in place of its own if given, and its answer.
+
+        Raises:
+            UpstreamUnreachableError: answer the client with 502.
+            UpstreamBrokeError, ClientLeftError: nothing more can be answered.
+        """
+        answer = await self._send(request, body)
+        try:
+            watcher.started(answer.status)
+            return await _answer(request, answer, watcher)
+        finally:
+            answer.close() if not answer.content.at_eof() else answer.release()
+
+    async def _send(self, request: web.BaseRequest, body: bytes | None) -> aiohttp.ClientResponse:
+        headers = end_to_end(request.headers, "host", "expect", *(("content-length",) if body is not None else ()))
+        data: bytes | AsyncIterator[bytes] | None = body
+        if body is None and request.can_read_body:
+            data = _upload(request)
+        try:
+            return await self._session.request(
+                request.method,
+                URL(self._url + request.raw_path, encoded=True),
+                headers=headers,
+                data=data,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if request.transport is None:
+                raise ClientLeftError from error
+            msg = f"keepwarm can't reach Ollama at {self._url}: {_reason(error)}"
+            raise UpstreamUnreachableError(msg) from error
+
+
+async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    async for chunk in request.content.iter_any():
+        yield chunk
+
+
+async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, watcher: Watcher) -> web.StreamResponse:
+    headers = end_to_end(answer.headers)
+    headers.setdefault("Server", _SERVER)
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+    if "Content-Length" not in headers and request.version >= aiohttp.HttpVersion11:
+        response.enable_chunked_encoding()
+    try:
+        await response.prepare(request)
+    except ConnectionResetError as error:
+        raise ClientLeftError from error
+    while not answer.content.at_eof():
+        try:
+            chunk, _ = await answer.content.readchunk()
+        except (aiohttp.ClientError, OSError) as error:
+            if request.transport is not None:
+                request.transport.abort()
+            raise UpstreamBrokeError(_reason(error)) from error
+        if chunk:
+            watcher.chunk(chunk)
+            try:
+                await response.write(chunk)
+            except ConnectionResetError as error:
+                raise ClientLeftError from error
+    return response
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,82 @@
+"""Reads and writes the SQLite file. Never used outside the writer's thread, since it blocks; `rows` stands alone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import ExitStack, closing, suppress
+from dataclasses import fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+from proxy.store.row import RequestRow
+from proxy.store.schema import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_BUSY_SECONDS: Final = 1.0
+_COLUMNS: Final = tuple(field.name for field in fields(RequestRow))
+_values_of = attrgetter(*_COLUMNS)
+_NAMES: Final = ", ".join(_COLUMNS)
+_INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our own names
+_SELECT: Final = f"SELECT {_NAMES} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
+_SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
+
+
+class Database:
+    """One database file; every method raises sqlite3.Error, OSError or UnusableDatabaseError where it fails."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened before it is needed."""
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the file, made anew where there is none, in its latest version; return the connection."""
+        if self._connection is None:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # never opened where it exists: closing it would drop SQLite's locks on it
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            self._connection = self._set_up()
+        return self._connection
+
+    def _set_up(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        with ExitStack() as on_failure:
+            on_failure.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing that was committed
+            migrate(connection)
+            on_failure.pop_all()
+        return connection
+
+    def close(self) -> None:
+        """Close the file, if it is open; the next use opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def read_state(self) -> tuple[int, str] | None:
+        """Return version and text of the saved state; None: nothing was saved."""
+        found: tuple[int, str] | None = self.connect().execute("SELECT version, body FROM state").fetchone()
+        return found
+
+    def write(self, rows: Iterable[RequestRow], state: tuple[int, str] | None, prune_before: float | None) -> None:
+        """Add rows, replace the state, delete the rows from before a time (unix seconds): all of it or nothing."""
+        connection = self.connect()
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(_INSERT, map(_values_of, rows))
+            if state is not None:
+                connection.execute(_SAVE, state)
+            if prune_before is not None:
+                connection.execute("DELETE FROM requests WHERE at < ?", (prune_before,))
+
+    def rows(self, since: float) -> Iterator[RequestRow]:
+        """Yield the rows that arrived at this time or later, oldest first."""
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+            for values in connection.execute(_SELECT, (since,)):
+                yield RequestRow(*values)

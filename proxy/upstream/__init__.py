@@ -1,0 +1,1 @@
+"""Everything that knows Ollama's API: bodies, errors, endpoints of management, GPU memory beside it."""

@@ -1,0 +1,191 @@
+"""Reads the few fields of a model request that matter and writes keep_alive into it; never touches another byte.
+
+Ollama reads JSON as Go does: keys in any case, of repeated keys the last one wins, null leaves a string as it is.
+The scan walks over the top level only, skips strings with memchr, and is linear in the length of the body.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from proxy.domain.effects import KeepAlive
+from proxy.domain.model import RUNNER_OPTIONS, Endpoint, JsonScalar, ModelRequest, RunnerOptions, canonical
+from proxy.domain.units import parse_duration
+
+_QUOTE, _BACKSLASH = 0x22, 0x5C
+_STRUCTURE = re.compile(rb'["{}\[\]]')
+_VALUE_END = re.compile(rb"[,}\s]")
+_NOT_SPACE = re.compile(rb"[^ \t\r\n]")
+_READ = frozenset({"model", "keep_alive", "options", "shift", "prompt", "messages"})
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    key: str
+    start: int
+    end: int
+
+
+class ModelBody:
+    """The JSON body of a model request.
+
+    Raises:
+        ValueError: the bytes are no JSON object, or name no model: the request should pass as it came.
+    """
+
+    def __init__(self, endpoint: Endpoint, content: bytes) -> None:
+        try:
+            _OBJECT.decode(content)
+        except (msgspec.DecodeError, RecursionError) as error:
+            msg = f"no JSON object: {error}"
+            raise ValueError(msg) from error
+        self._content = content
+        self._members = [member for member in _members(content) if member.key in _READ]
+        self.request = self._read(endpoint)
+
+    def with_keep_alive(self, keep_alive: int | KeepAlive) -> bytes:
+        """Return the body with this keep_alive in seconds; withheld: null, which Ollama counts as absent."""
+        if keep_alive is KeepAlive.AS_IT_CAME:
+            return self._content
+        asked = [member for member in self._members if member.key == "keep_alive"]
+        if keep_alive is KeepAlive.WITHHELD:
+            return self._replaced(asked, b"null")
+        value = b"%d" % keep_alive
+        return self._replaced(asked, value) if asked else self._added(value)
+
+    def _replaced(self, members: list[_Member], value: bytes) -> bytes:
+        parts, done = [], 0
+        for member in members:
+            parts += [self._content[done : member.start], value]
+            done = member.end
+        return b"".join([*parts, self._content[done:]])
+
+    def _added(self, value: bytes) -> bytes:
+        end = self._content.rindex(b"}")
+        before = self._content[:end].rstrip()
+        comma = b"" if before.endswith(b"{") else b","
+        return b"".join([self._content[:end], comma, b'"keep_alive":', value, self._content[end:]])
+
+    def _read(self, endpoint: Endpoint) -> ModelRequest:
+        fields = self._fields()
+        model = fields.get("model")
+        if not isinstance(model, str) or not model.strip():
+            msg = "the body names no model"
+            raise ValueError(msg)
+        if not endpoint.carries_keep_alive:
+            return ModelRequest(canonical(model), endpoint)
+        keep_alive = _keep_alive_seconds(fields.get("keep_alive"))
+        return ModelRequest(
+            canonical(model),
+            endpoint,
+            _runner_options(fields.get("options"), fields.get("shift")),
+            keep_alive,
+            is_unload=keep_alive == 0 and _asks_nothing(endpoint, fields),
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        """Merge repeated keys as Go does: the last wins, objects merge, null keeps a string and drops the rest."""
+        fields: dict[str, Any] = {}
+        for member in self._members:
+            value = _value(self._content[member.start : member.end], member.key)
+            earlier = fields.get(member.key)
+            if value is None and member.key in {"model", "prompt"}:
+                continue
+            both = isinstance(value, dict) and isinstance(earlier, dict)
+            fields[member.key] = {**earlier, **value} if both else value
+        return fields
+
+
+def _value(content: bytes, key: str) -> Any:  # noqa: ANN401 - JSON
+    """Decode a field; of messages and prompt only whether they are empty matters, so long ones are not decoded."""
+    if key in {"messages", "prompt"} and len(content) > 2:  # noqa: PLR2004 - longer than [] or ""
+        return content if content.strip(b" \t\r\n[]") else None
+    return msgspec.json.decode(content)
+
+
+def _asks_nothing(endpoint: Endpoint, fields: dict[str, Any]) -> bool:
+    if endpoint is Endpoint.GENERATE:
+        return not fields.get("prompt")
+    return endpoint is Endpoint.CHAT and not fields.get("messages")
+
+
+def _keep_alive_seconds(value: Any) -> float | None:  # noqa: ANN401 - JSON
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        try:
+            return parse_duration(value)
+        except ValueError:
+            return None
+    return float(value)
+
+
+def _runner_options(options: Any, shift: Any) -> RunnerOptions:  # noqa: ANN401 - JSON
+    values: list[tuple[str, JsonScalar]] = []
+    for key in sorted(RUNNER_OPTIONS & options.keys()) if isinstance(options, dict) else ():
+        value = options[key]
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        automatic = key == "num_gpu" and isinstance(value, int) and value < 0
+        if isinstance(value, int | float | str | bool) and not automatic:
+            values.append((key, value))
+    return RunnerOptions(tuple(values), shift if isinstance(shift, bool) else None)
+
+
+def _members(content: bytes) -> list[_Member]:
+    """List the top-level members of a JSON object that is known to be valid, with the places of their values."""
+    members: list[_Member] = []
+    at = _next(content, _next(content, 0) + 1)
+    while content[at] == _QUOTE:
+        key_end = _string_end(content, at)
+        key = msgspec.json.decode(content[at:key_end])
+        start = _next(content, _next(content, key_end) + 1)
+        end = _value_end(content, start)
+        members.append(_Member(key.casefold(), start, end))
+        at = _next(content, end)
+        if content[at : at + 1] == b",":
+            at = _next(content, at + 1)
+    return members
+
+
+def _next(content: bytes, at: int) -> int:
+    found = _NOT_SPACE.search(content, at)
+    return found.start() if found else len(content)
+
+
+def _string_end(content: bytes, start: int) -> int:
+    """Return the place behind the string that starts here: its first quote with an even number of backslashes."""
+    at = start
+    while True:
+        at = content.index(b'"', at + 1)
+        first = at
+        while content[first - 1] == _BACKSLASH:
+            first -= 1
+        if (at - first) % 2 == 0:
+            return at + 1
+
+
+def _value_end(content: bytes, start: int) -> int:
+    if content[start] == _QUOTE:
+        return _string_end(content, start)
+    if content[start : start + 1] not in (b"{", b"["):
+        found = _VALUE_END.search(content, start)
+        return found.start() if found else len(content)
+    depth, at = 0, start
+    while True:
+        found = _STRUCTURE.search(content, at)
+        if found is None:
+            return len(content)
+        mark = content[found.start()]
+        if mark == _QUOTE:
+            at = _string_end(content, found.start())
+            continue
+        at = found.end()
+        depth += 1 if mark in b"{[" else -1
+        if depth == 0:
+            return at

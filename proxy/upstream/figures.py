@@ -1,0 +1,50 @@
+"""Reads durations and token counts from the end of an answer; keeps a few KiB of it, never the answer."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from proxy.domain.events import AnswerFigures
+
+_KEPT_BYTES = 4096
+_FIELD = re.compile(
+    rb'(?<!\\)"(load_duration|prompt_eval_count|prompt_eval_duration|eval_count|eval_duration'
+    rb'|prompt_tokens|completion_tokens|input_tokens|output_tokens)"\s*:\s*(\d{1,18})'
+)
+
+
+class AnswerTail:
+    """Collects the last bytes of an answer while it streams by.
+
+    A quote inside a JSON string is escaped, so a generated text can't pretend to be one of these fields.
+    """
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._bytes = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Remember the chunk, and forget what is further than 4 KiB from the end."""
+        self._chunks.append(chunk if len(chunk) <= _KEPT_BYTES else chunk[-_KEPT_BYTES:])
+        self._bytes += len(self._chunks[-1])
+        while self._bytes - len(self._chunks[0]) >= _KEPT_BYTES:
+            self._bytes -= len(self._chunks.popleft())
+
+    def figures(self) -> AnswerFigures:
+        """Return what Ollama's last object (or `usage` of the /v1 endpoints) says, None where it says nothing."""
+        found = {name.decode(): int(number) for name, number in _FIELD.findall(b"".join(self._chunks))}
+
+        def seconds(name: str) -> float | None:
+            return found[name] / 1e9 if name in found else None
+
+        def tokens(*names: str) -> int | None:
+            return next((found[name] for name in names if name in found), None)
+
+        return AnswerFigures(
+            load_seconds=seconds("load_duration"),
+            prompt_tokens=tokens("prompt_eval_count", "prompt_tokens", "input_tokens"),
+            prompt_seconds=seconds("prompt_eval_duration"),
+            generated_tokens=tokens("eval_count", "completion_tokens", "output_tokens"),
+            generation_seconds=seconds("eval_duration"),
+        )

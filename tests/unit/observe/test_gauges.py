@@ -1,0 +1,71 @@
+import math
+
+from proxy.domain.snapshot import EngineSnapshot, StoreSnapshot
+from proxy.observe.gauges import gauges
+from proxy.observe.labels import ModelNames
+from tests.unit.observe.samples import NOW, STORE, engine, resident
+
+
+def shown(
+    snapshot: EngineSnapshot, names: ModelNames | None = None, store: StoreSnapshot = STORE
+) -> dict[tuple[str, str | None], float]:
+    return {
+        (sample.name.removeprefix("keepwarm_"), sample.labels.get("model")): sample.value
+        for family in gauges(snapshot, store, names or ModelNames(200))
+        for sample in family.samples
+    }
+
+
+def test_memory_and_requests_under_way_are_shown() -> None:
+    values = shown(engine(resident()))
+    assert values["memory_budget_bytes", None] == 20_000
+    assert values["memory_used_bytes", None] == 6_000
+    assert values["memory_headroom_bytes", None] == 14_000
+    assert values["memory_price_seconds", None] == 0.005
+    assert values["requests_in_flight", None] == 3
+    assert values["requests_waiting", None] == 2
+    assert values["residents", None] == 1
+
+
+def test_an_unknown_budget_is_absent_rather_than_zero() -> None:
+    values = shown(engine(budget_bytes=None))
+    assert ("memory_budget_bytes", None) not in values
+    assert ("memory_headroom_bytes", None) not in values
+
+
+def test_a_resident_shows_its_memory_and_the_time_it_has_left() -> None:
+    values = shown(engine(resident("a:latest", expires_at=NOW + 90)))
+    assert values["resident_bytes", "a:latest"] == 6_000
+    assert values["resident_vram_bytes", "a:latest"] == 5_000
+    assert values["resident_expiry_seconds", "a:latest"] == 90.0
+    assert values["keep_alive_applied_seconds", "a:latest"] == 90
+
+
+def test_for_ever_is_infinite_time_and_a_keep_alive_of_minus_one() -> None:
+    values = shown(engine(resident("a:latest", expires_at=None, keep_alive=-300)))
+    assert values["resident_expiry_seconds", "a:latest"] == math.inf
+    assert values["keep_alive_applied_seconds", "a:latest"] == -1
+
+
+def test_a_resident_that_we_gave_no_keep_alive_shows_none() -> None:
+    assert ("keep_alive_applied_seconds", "a:latest") not in shown(engine(resident("a:latest", keep_alive=None)))
+
+
+def test_the_gauges_of_a_model_vanish_when_it_leaves() -> None:
+    names = ModelNames(200)
+    assert any(model == "a:latest" for _, model in shown(engine(resident("a:latest")), names))
+    assert not any(model == "a:latest" for _, model in shown(engine(), names))
+
+
+def test_residents_that_share_a_label_add_up_and_show_the_shortest_time() -> None:
+    several = (resident("a:latest", expires_at=NOW + 90), resident("b:latest", expires_at=NOW + 30))
+    values = shown(engine(*several), ModelNames(0))
+    assert values["resident_bytes", "other"] == 12_000
+    assert values["resident_expiry_seconds", "other"] == 30.0
+
+
+def test_the_usage_history_shows_how_it_fares() -> None:
+    values = shown(engine(), store=StoreSnapshot(up=False, pending_rows=7, dropped_rows=9))
+    assert values["store_up", None] == 0
+    assert values["store_pending_rows", None] == 7
+    assert values["store_dropped_rows_total", None] == 9

@@ -1,0 +1,69 @@
+from math import exp
+
+import pytest
+
+from proxy.policy.hazard import EDGES, WIDTHS, Ages, bin_of, chance
+
+EVERYWHERE = tuple(0.01 for _ in EDGES)
+
+
+def test_the_bins_are_those_of_the_policy():
+    hours, days = 3600.0, 86400.0
+    short = [0, 10, 30, 60, 120, 300, 600, 1200, 2400, 3600, 7200]
+    assert list(EDGES) == [*short, 4 * hours, 8 * hours, 16 * hours, days, 2 * days, 7 * days]
+
+
+@pytest.mark.parametrize(("idle", "index"), [(0, 0), (9.99, 0), (10, 1), (599, 5), (600, 6), (604800, 16), (1e9, 16)])
+def test_an_idle_age_lies_in_the_bin_whose_lower_edge_it_has_reached(idle, index):
+    assert bin_of(idle) == index
+
+
+@pytest.mark.parametrize("idle", [0.0, 5.0, 10.0, 3599.0, 700000.0])
+def test_a_constant_hazard_gives_the_exponential_chance_wherever_the_age_lies(idle):
+    assert chance(EVERYWHERE, idle, 100.0) == pytest.approx(1 - exp(-1))
+
+
+def test_the_chance_adds_up_the_hazards_of_the_bins_it_crosses():
+    hazards = (0.1, 0.02, *(0.0 for _ in EDGES[2:]))
+    # from age 5 on: 5 s at 0.1, then 20 s at 0.02, then nothing
+    assert chance(hazards, 5.0, 1000.0) == pytest.approx(1 - exp(-(0.5 + 0.4)))
+
+
+def test_no_horizon_no_chance():
+    assert chance(EVERYWHERE, 20.0, 0.0) == 0.0
+
+
+def test_a_gap_exposes_every_bin_it_crossed_and_counts_in_the_one_it_ended_in():
+    ages = Ages.none()
+    ages.add(45.0, decay=0.98)
+    assert ages.exposure[:4] == [10.0, 20.0, 15.0, 0.0]
+    assert ages.events[:4] == [0.0, 0.0, 1.0, 0.0]
+
+
+def test_the_past_fades_before_a_gap_is_counted():
+    ages = Ages.none()
+    ages.add(5.0, decay=0.98)
+    ages.add(5.0, decay=0.98)
+    assert ages.events[0] == pytest.approx(1.98)
+    assert ages.exposure[0] == pytest.approx(5 * 1.98)
+
+
+def test_a_gap_of_months_counts_in_full_in_the_open_bin():
+    ages = Ages.none()
+    ages.add(2e7, decay=1.0)
+    assert ages.exposure[-1] == 2e7 - EDGES[-1]
+    assert ages.events[-1] == 1.0
+
+
+def test_without_a_past_of_its_own_the_hazard_is_the_pooled_one():
+    pooled = Ages.prior().hazards()
+    assert Ages.none().hazards_beside(pooled) == pytest.approx(pooled)
+    assert pooled[0] == pytest.approx(0.02 / WIDTHS[0])
+
+
+def test_its_own_past_outweighs_one_bin_width_of_the_pooled_hazard():
+    ages = Ages.none()
+    for _ in range(3):
+        ages.add(5.0, decay=1.0)
+    # three events in 15 s, beside a prior of 10 s at 0.002 per second
+    assert ages.hazards_beside(Ages.prior().hazards())[0] == pytest.approx((3 + 10 * 0.002) / (15 + 10))

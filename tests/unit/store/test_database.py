@@ -1,0 +1,58 @@
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from proxy.store.database import Database
+from tests.unit.store.samples import row
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(tmp_path / "state" / "usage.db")) as database:
+        yield database
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_the_user_can_read_the_files_and_enter_the_folder(database: Database) -> None:
+    database.write([row()], None, None)
+    assert mode(database.path.parent) == 0o700
+    assert {mode(file) for file in database.path.parent.iterdir()} == {0o600}
+
+
+def test_a_database_that_exists_is_opened_with_its_rows(database: Database) -> None:
+    first, second = row(1.0), row(2.0)
+    database.write([first], (1, "{}"), None)
+    database.close()
+    database.write([second], None, None)
+    assert list(database.rows(0.0)) == [first, second]
+    assert database.read_state() == (1, "{}")
+
+
+def test_rows_come_oldest_first_and_from_a_time_on(database: Database) -> None:
+    database.write([row(3.0), row(1.0), row(2.0)], None, None)
+    assert [found.at for found in database.rows(2.0)] == [2.0, 3.0]
+
+
+def test_pruning_deletes_what_arrived_before_a_time(database: Database) -> None:
+    database.write([row(1.0), row(2.0), row(3.0)], None, 2.0)
+    assert [found.at for found in database.rows(0.0)] == [2.0, 3.0]
+
+
+def test_the_last_state_that_was_saved_is_the_one_that_is_read(database: Database) -> None:
+    assert database.read_state() is None
+    database.write([], (1, "first"), None)
+    database.write([], (2, "second"), None)
+    assert database.read_state() == (2, "second")
+
+
+def test_a_write_that_fails_in_its_middle_leaves_nothing(database: Database) -> None:
+    with pytest.raises(OverflowError):
+        database.write([row(1.0), row(2.0**70), row(2**70)], (1, "{}"), None)
+    assert list(database.rows(0.0)) == []
+    assert database.read_state() is None

@@ -1,0 +1,33 @@
+"""Limits of size that no linter here enforces: files and functions stay readable in one go."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PROXY = Path(__file__).parents[2] / "proxy"
+FILES = sorted(PROXY.rglob("*.py"))
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 60
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROXY)))
+def test_no_file_and_no_function_is_too_long(file: Path) -> None:
+    source = file.read_text()
+    functions = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    long = {
+        f"{node.name} in line {node.lineno}": lines
+        for node in functions
+        if (lines := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
+    }
+    assert not long
+    assert len(source.splitlines()) <= MAX_FILE_LINES
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    silent = [
+        file for file in FILES if file.name != "__init__.py" and not ast.get_docstring(ast.parse(file.read_text()))
+    ]
+    assert not silent
