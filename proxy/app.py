@@ -18,6 +18,7 @@ from proxy.domain.timeline import Timelines
 from proxy.engine.engine import Engine
 from proxy.engine.snapshot import explain, snapshot
 from proxy.observe.decisions import DecisionLog
+from proxy.observe.log import set_up_logging
 from proxy.observe.metrics import Metrics
 from proxy.policy import UsageBook
 from proxy.server.admin import AdminSources, admin_app
@@ -61,6 +62,7 @@ class App:
         self._decisions = DecisionLog()
         self._clock = SteadyClock()
         self._engine = Engine(self._settings.engine(), usage)
+        self._restored = store.snapshot().up
         self.client_url = self.admin_url = ""
 
     @property
@@ -71,6 +73,7 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Serve while the context is open; on leaving, answers in flight may finish within `server.shutdown_grace`."""
         settings = self._settings
+        set_up_logging(settings.log.level, settings.log.format)
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session(settings.upstream.connect_timeout))
             catalogue = Catalogue(OllamaApi(session, settings.upstream.url))
@@ -123,9 +126,22 @@ class App:
         try:
             while True:
                 await asyncio.sleep(_SAVE_SECONDS)
-                self._store.save_state(self._engine.state.usage.to_state())
+                await self._restore_late()
+                self._save()
         finally:
+            self._save()
+
+    def _save(self) -> None:
+        if self._restored:
             self._store.save_state(self._engine.state.usage.to_state())
+
+    async def _restore_late(self) -> None:
+        """Statistics that could not be read at the start must not be overwritten: they are read when that works."""
+        if not self._restored:
+            state = await self._store.load_state()
+            self._restored = self._store.snapshot().up
+            if self._restored and state is not None:
+                self._engine.adopt(_usage(state))
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -135,10 +151,14 @@ class App:
             self._metrics.event_loop_lag(max(0.0, loop.time() - due))
 
     def _settings_changed(self, settings: Settings) -> None:
+        set_up_logging(settings.log.level, settings.log.format)
+        late = self._file.after_restart
+        _log.info("settings reloaded%s", f"; takes effect after a restart: {', '.join(late)}" if late else "")
         self._metrics.config_reloaded(time.time())
         self._dispatcher.post(SettingsChanged(self._clock(), settings.engine()))
 
-    def _settings_refused(self, _: str) -> None:
+    def _settings_refused(self, problems: str) -> None:
+        _log.error("the settings file is not usable, the last good settings stay:\n%s", problems)
         self._metrics.config_refused()
 
     async def reload(self) -> list[str]:

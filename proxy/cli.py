@@ -18,7 +18,6 @@ import platformdirs
 
 from proxy import __version__
 from proxy.app import running_app, serve_until_stopped
-from proxy.observe.log import set_up_logging
 from proxy.settings import SettingsError, SettingsFile, load, show
 from proxy.status import status_table
 
@@ -113,7 +112,6 @@ def explain(model: str, admin: str) -> None:
 
 async def _serve(settings_file: SettingsFile) -> None:
     settings = settings_file.current
-    set_up_logging(settings.log.level, settings.log.format)  # type: ignore[arg-type]
     async with running_app(settings_file) as app:
         click.echo(
             f"keepwarm {__version__}: {app.client_url} -> {settings.upstream.url}, admin {app.admin_url}", err=True

@@ -38,6 +38,11 @@ def admit(state: State, at: float) -> None:
         _serve_if_warm(state, held, at)
 
 
+def patience_ends_at(state: State, held: Held) -> float:
+    """When a request that waits for busy models is handed over to Ollama, unix seconds."""
+    return max(held.arrived_at + state.settings.max_wait_seconds, state.last_write_at + operation.ARRIVAL_SECONDS)
+
+
 def _serve_if_warm(state: State, held: Held, at: float) -> None:
     """Case 1."""
     resident = state.residents.get(held.model)
@@ -70,7 +75,7 @@ def _begin_next(state: State, at: float) -> None:
         elif room.idle:  # case 4a
             _load(state, held, room, at)
             return
-        elif at - held.arrived_at >= state.settings.max_wait_seconds:  # case 4d
+        elif at >= patience_ends_at(state, held):  # case 4d
             _hand_over(state, held, room, at)
             return
         else:  # case 4c

@@ -84,6 +84,10 @@ class Engine:
         self._ask_to_be_woken(event)
         return state.out
 
+    def adopt(self, usage: UsageBook) -> None:
+        """Go on with these usage statistics in place of the present ones."""
+        self.state.usage = usage
+
     def _request_arrived(self, event: RequestArrived) -> None:
         state, request, facts = self.state, event.request, event.facts
         state.last_activity_at = event.at
@@ -218,7 +222,7 @@ class Engine:
         at = self._idle.wake_at(state)
         if state.held and state.operation is None:
             oldest = next(iter(state.held.values()))
-            patience = oldest.arrived_at + state.settings.max_wait_seconds
+            patience = admission.patience_ends_at(state, oldest)
             at = min(at, patience if patience > event.at else math.inf)
         if at < math.inf and at != self._wake_at:
             self._wake_at = at

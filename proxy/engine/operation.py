@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from proxy.domain.model import ObservedResident
 
-_ARRIVAL_SECONDS = 0.02
+ARRIVAL_SECONDS = 0.02
 """What was just sent with a keep_alive must reach Ollama before a load makes it choose victims (OLLAMA.md 19)."""
 _REPAIR_FACTOR = 4.0
 _LONGEST_SETTLE_SECONDS = 5.0
@@ -55,7 +55,9 @@ def advance(state: State, at: float) -> None:
     operation = state.operation
     if operation is None:
         return
-    if operation.victims:
+    if operation.abandoned:
+        _end(state)
+    elif operation.victims:
         resident = state.residents.get(operation.victims[0])
         if resident is None:  # it left by itself meanwhile
             operation.victims.popleft()
@@ -64,7 +66,7 @@ def advance(state: State, at: float) -> None:
         state.explain(resident.model, at, f"{resident.leaving}: {operation.reason}")
         state.emit(Unload(resident.model, resident.shown, resident.leaving or operation.cause, operation.reason))
     elif operation.loads is None:
-        state.operation = None
+        _end(state)
     elif (pause := _pause(state, at)) > 0:
         operation.stage = Stage.SETTLING
         state.emit(Settle(_free_needed(state, operation), pause))
@@ -76,6 +78,9 @@ def load(state: State, at: float) -> None:
     """Step 4; waits for touches on their way, because a load must not overtake them."""
     operation = state.operation
     if operation is None or operation.loads is None or operation.model is None:
+        return
+    if operation.abandoned:
+        _end(state)
         return
     if state.touching:
         operation.stage = Stage.SETTLING
@@ -133,6 +138,9 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
     if error is not None or operation.loads is None:
         fail(state, f"loading {model}", error or "", at)
         return
+    if operation.abandoned:
+        _end(state)
+        return
     operation.stage, operation.load_seconds = Stage.VERIFYING, seconds
     size = worth.needed_bytes(state, model, operation.loads.options)
     free = operation.free_before
@@ -179,15 +187,28 @@ def fail(state: State, what: str, error: str, at: float) -> None:
     operation = state.operation
     if operation is None:
         return
-    state.operation = None
-    for resident in state.residents.values():
-        resident.leaving = None
+    _end(state)
     model = operation.model or operation.victims[0]
     state.emit(ManagementFailed(model, what, error))
     state.explain(model, at, f"management failed, {what}: {error}")
     for held in tuple(state.held.values()):
         if held.model == model:
             serving.pass_on(state, held, f"{what} failed: {error}", at)
+
+
+def abandon(state: State) -> None:
+    """Nothing is known of the residents any more: begin nothing further, but wait for what was begun to be reported."""
+    operation = state.operation
+    if operation is not None and operation.stage in (Stage.VERIFYING, Stage.HANDED_OVER):
+        _end(state)
+    elif operation is not None:
+        operation.abandoned = True
+
+
+def _end(state: State) -> None:
+    state.operation = None
+    for resident in state.residents.values():
+        resident.leaving = None
 
 
 def _repair(state: State, operation: Operation, resident: Resident, spilled: int, at: float) -> None:
@@ -211,7 +232,7 @@ def _should_have_fitted(state: State, operation: Operation, observed: ObservedRe
 
 def _pause(state: State, at: float) -> float:
     settled_at = state.last_unload_at + state.settle_seconds
-    arrived_at = state.last_write_at + _ARRIVAL_SECONDS if state.residents else 0.0
+    arrived_at = state.last_write_at + ARRIVAL_SECONDS if state.residents else 0.0
     return max(0.0, max(settled_at, arrived_at) - at)
 
 

@@ -39,8 +39,7 @@ def observed(state: State, identities: Identities, event: ResidentsObserved) -> 
 def unknown(state: State, reason: str, at: float) -> None:
     """Nothing can be managed for now: everyone who waits goes on as it came."""
     state.known, state.unknown_reason = False, reason
-    if state.operation is not None:
-        operation.fail(state, state.operation.stage.value, reason, at)
+    operation.abandon(state)
     state.to_clear.clear()
     for held in tuple(state.held.values()):
         serving.pass_on(state, held, reason, at)

@@ -109,6 +109,7 @@ class Operation:
         victims: still to be unloaded, in this order.
         free_before: free memory as Ollama reckons it when the load began.
         handed: ids of the requests handed over to Ollama.
+        abandoned: nobody waits for it any more; it is over when what was begun is reported.
     """
 
     stage: Stage
@@ -125,6 +126,7 @@ class Operation:
     upstream_evicted: bool = False
     repaired: bool = False
     handed: frozenset[int] = frozenset()
+    abandoned: bool = False
 
     @property
     def load_under_way(self) -> bool:

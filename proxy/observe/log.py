@@ -27,6 +27,7 @@ def set_up_logging(level: str, log_format: LogFormat, stream: TextIO | None = No
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLine() if log_format == "json" else TextLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it reports each change that it sees
 
 
 class TextLine(logging.Formatter):

@@ -82,7 +82,7 @@ class Metrics:
     def exposition(self, engine: EngineSnapshot, store: StoreSnapshot) -> tuple[bytes, str]:
         """Return all metrics in Prometheus' text format, and the content type.
 
-        It takes about 5 µs per line, so a scrape of hundreds of models is better made in another thread: it may be.
+        It takes about 7 µs per line (8 models: 4 ms, 200 models: 70 ms) and may be called from another thread.
         """
         families = gauges(engine, store, self._names)
         return generate_latest(_Scrape(self._meters.registry, families)), CONTENT_TYPE_LATEST

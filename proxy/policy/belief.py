@@ -72,7 +72,7 @@ class Belief:
         return known
 
     def wait_seconds(self, leaving: int, mask: int) -> float:
-        """wait(v | R): Ollama's expected pause after unloading the resident `leaving` of the set `mask` (OLLAMA.md 17)."""
+        """wait(v | R): Ollama's expected pause after unloading `leaving`, one of the set `mask` (OLLAMA.md 17)."""
         count = mask.bit_count()
         if count == 1:
             return _SOLE_WAIT_SECONDS

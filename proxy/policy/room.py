@@ -16,8 +16,8 @@ RETURN_SECONDS = 10.0
 MAX_CANDIDATES = 11
 """All sets of so many victims are weighed, 2^11; of more, the ones next in rank follow one by one."""
 
-_TIE_SECONDS = 1e-9
-"""Added per victim, so that of sets that cost the same the smaller one is taken."""
+_TIE_SECONDS = 1e-6
+"""Sets that differ by less cost the same: the one with less of its cost for certain is taken, not the luck of rounding."""
 
 
 def make_room(memory: Memory, need: Need) -> Room:
@@ -75,7 +75,7 @@ class Rooms:
         believers = self._belief.believers(need_bytes)
         best, best_seconds = None, inf
         for certain_seconds, victims, last_pause in self._priced_sets(present, candidates):
-            if certain_seconds >= best_seconds:
+            if certain_seconds >= best_seconds - _TIE_SECONDS:
                 break
             stays = present ^ victims
             if not self._belief.allows(stays, need_bytes):
@@ -84,7 +84,7 @@ class Rooms:
             seconds = certain_seconds + doubt(stays, believers) * blocked_seconds + self._tail(stays, believers)
             if coming_back and seconds < best_seconds:
                 seconds += self._return_seconds(victims, stays, need_bytes)
-            if seconds < best_seconds:
+            if seconds < best_seconds - _TIE_SECONDS:
                 best, best_seconds = victims, seconds
         return None if best is None else (best, best_seconds)
 
@@ -104,7 +104,7 @@ class Rooms:
         seconds = self._settle_seconds if victims else 0.0
         pause, mask = 0.0, present
         for i in self.order(victims):
-            seconds += pause + self._belief.losses[i] + _TIE_SECONDS
+            seconds += pause + self._belief.losses[i]
             pause = self._belief.wait_seconds(i, mask)
             mask ^= 1 << i
         return seconds, victims, pause

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from proxy.settings.yaml_loader import Document, KeyPath
 
-CONFIG_VARIABLE: Final = "KEEPWARM_CONFIG"
-"""Names the settings file; not a setting itself."""
+_COMMAND_LINE: Final = ("KEEPWARM_CONFIG", "KEEPWARM_ADMIN_URL")
+"""Options of the command line, not settings."""
 
 _KUBERNETES: Final = re.compile(
     r"KEEPWARM_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -43,7 +43,7 @@ def overlay(document: Document, env: Mapping[str, str]) -> None:
 def _set_variables(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in sorted(env):
         text = env[name].strip()
-        ours = name.startswith(PREFIX) and name != CONFIG_VARIABLE and not _KUBERNETES.fullmatch(name)
+        ours = name.startswith(PREFIX) and name not in _COMMAND_LINE and not _KUBERNETES.fullmatch(name)
         if ours and text:
             yield name, text
 

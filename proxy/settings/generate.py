@@ -12,7 +12,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from proxy.settings.keys import KEYS, PREFIX, VARIABLES
-from proxy.settings.schema import AFTER_RESTART, Model, Settings
+from proxy.settings.schema import AFTER_RESTART, Settings
+from proxy.settings.sections import Model
 
 REPOSITORY: Final = Path(__file__).parents[2]
 
@@ -40,7 +41,9 @@ _MODELS_EXAMPLE: Final = """\
 def json_schema() -> str:
     """Return the JSON schema (2020-12) of the settings file."""
     schema = Settings.model_json_schema()
-    for section in (*schema["$defs"].values(), schema["properties"]["models"]):
+    models = schema["properties"]["models"]
+    models["additionalProperties"] = False
+    for section in (*schema["$defs"].values(), models):
         section["type"] = ["object", "null"]  # with everything in it commented out, it is null
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
 
@@ -89,7 +92,7 @@ def reference() -> str:
     lines += [
         "",
         f"A variable that begins with `{PREFIX}` and means no key is an error, as an unknown key is. An empty one",
-        "counts as not set. `KEEPWARM_CONFIG` names the file and is no setting.",
+        "counts as not set. `KEEPWARM_CONFIG` (the file) and `KEEPWARM_ADMIN_URL` are options of the command line.",
     ]
     return "\n".join(lines) + "\n"
 

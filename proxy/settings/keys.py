@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
-from proxy.settings.schema import Model, Settings
+from proxy.settings.schema import Settings
+from proxy.settings.sections import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import platformdirs
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -167,8 +167,8 @@ Weight = Annotated[float, Kind("a number above 0", _positive_number, {"type": "n
 Switch = Annotated[bool, Kind("true or false", _true_or_false, {"type": "boolean"})]
 PolicyName = Annotated[str, _choice(*POLICIES)]
 Precedence = Annotated[ClientKeepAlive, _choice(*ClientKeepAlive)]
-LogLevel = Annotated[str, _choice("debug", "info", "warning", "error")]
-LogFormat = Annotated[str, _choice("text", "json")]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], _choice("debug", "info", "warning", "error")]
+LogFormat = Annotated[Literal["text", "json"], _choice("text", "json")]
 ListenAddress = Annotated[
     Address,
     Kind(

@@ -1,4 +1,4 @@
-"""A model request after its API's own clothes are off, and the pieces of its answer; the same for all nine endpoints."""
+"""What a request wants of a model, and the pieces of its answer, the same for all nine endpoints; serves nothing."""
 
 from __future__ import annotations
 

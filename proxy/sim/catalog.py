@@ -27,7 +27,7 @@ class SimModel:
         mib: Size of its weights file, and what it takes of the GPU.
         weights: Models of equal `weights` share one weights file; None is a file of its own.
         embedding: It only embeds.
-        blocks, kv_heads, head_dim, context_length: What `/api/show` says; Ollama predicts the size of the context by it.
+        blocks, kv_heads, head_dim, context_length: As in `/api/show`; Ollama predicts the context's size by them.
         kv_kib_per_token: What a token of context takes of the GPU in fact.
         num_ctx: Its Modelfile's `PARAMETER num_ctx`; None if it has none.
         answer_tokens: Length of its answers; None is the server's.
@@ -55,7 +55,9 @@ DEFAULT_MODELS = (
     SimModel(name="deepseek-r1:14b", mib=9216),
     SimModel(name="phi4:14b", mib=9318),
     SimModel(name="gemma3:27b", mib=17408),
-    SimModel(name="nomic-embed-text", mib=274, embedding=True, blocks=12, kv_heads=12, head_dim=64, context_length=2048),
+    SimModel(
+        name="nomic-embed-text", mib=274, embedding=True, blocks=12, kv_heads=12, head_dim=64, context_length=2048
+    ),
 )
 """Eight that chat, from 1 to 17 GiB, and one that embeds."""
 

@@ -1,4 +1,4 @@
-"""Request bodies as Ollama reads them: keys in any case, the last of repeated ones wins, Go's errors; answers nothing."""
+"""Request bodies as Ollama reads them: keys in any case, the last of repeated ones wins, errors as Go's; pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from typing import Any
 from proxy.sim.models import FOREVER_SECONDS
 
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONG_S = "\u017f"  # Go folds it into s
 _TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)")
 _GO_TYPES: dict[type, str] = {str: "string", bool: "bool", int: "int", dict: "map[string]interface {}", list: "[]"}
-_JSON_KINDS: dict[type, str] = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
+_JSON_KINDS: dict[type, str] = {
+    str: "string",
+    bool: "bool",
+    int: "number",
+    float: "number",
+    dict: "object",
+    list: "array",
+}
 _GO_KINDS: dict[type, str] = {bool: "bool", list: "[]interface {}", dict: "map[string]interface {}"}
 
 
@@ -62,9 +70,12 @@ def decode(body: bytes, go_type: str, fields: dict[str, type]) -> dict[str, Any]
         raise BadBodyError(f"json: cannot unmarshal {_JSON_KINDS[type(value)]} into Go value of type {go_type}")
     read: dict[str, Any] = {}
     for key, content in value.pairs:
-        name = key.lower().replace("ſ", "s")
-        if name in fields:
-            read[name] = _checked(content, fields[name], f"{go_type.rpartition('.')[2]}.{name}")
+        name = key.lower().replace(_LONG_S, "s")
+        if name not in fields or (content is None and fields[name] in (str, int)):
+            continue  # to Go, null leaves a string or a number as it is
+        checked = _checked(content, fields[name], f"{go_type.rpartition('.')[2]}.{name}")
+        earlier = read.get(name)
+        read[name] = earlier | checked if isinstance(earlier, dict) and isinstance(checked, dict) else checked
     return {name: content for name, content in read.items() if content is not None}
 
 

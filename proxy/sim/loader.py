@@ -11,6 +11,8 @@ from proxy.sim.resident import GONE, Request, Resident
 from proxy.sim.world import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from proxy.sim.unloader import Unloader
     from proxy.sim.world import World
 
@@ -18,11 +20,10 @@ if TYPE_CHECKING:
 class Loader:
     """The one who lets in, loads, and has others evicted."""
 
-    __slots__ = ("_evicting", "_head", "_loading", "_queue", "_unloader", "_world", "failing")
+    __slots__ = ("_evicting", "_failing_loads", "_head", "_loading", "_queue", "_unloader", "_world")
 
-    def __init__(self, world: World, unloader: Unloader) -> None:
-        self.failing: set[str] = set()
-        """Names of models whose loads fail at their end."""
+    def __init__(self, world: World, unloader: Unloader, failing_loads: AbstractSet[str]) -> None:
+        self._failing_loads = failing_loads
         self._world = world
         self._unloader = unloader
         self._queue: deque[Request] = deque()
@@ -51,7 +52,7 @@ class Loader:
         if resident is None or request is None or resident.uid != int(uid):
             return  # given up long ago
         self._loading = self._head = None
-        if resident.spec.name in self.failing:
+        if resident.spec.name in self._failing_loads:
             world.driver.release(world.now, resident.vram_bytes)
             del world.requests[request.request_id]
             world.tell(Kind.FAILED, resident.spec.name, request.request_id)

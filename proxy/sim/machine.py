@@ -62,11 +62,12 @@ class Machine:
     Args:
         scheduler: Its scheduler; nobody else may drive it.
         clock: Its time.
+        tally: Where it counts.
     """
 
-    def __init__(self, scheduler: Scheduler, clock: Clock) -> None:
+    def __init__(self, scheduler: Scheduler, clock: Clock, tally: Tally) -> None:
         self.clock = clock
-        self.tally = Tally()
+        self._tally = tally
         self._scheduler = scheduler
         self._ids = itertools.count()
         self._turns: dict[int, _Turn] = {}
@@ -109,11 +110,6 @@ class Machine:
         self._advance()
         return residents
 
-    def fail_loads_of(self, names: set[str]) -> None:
-        """From now on, loads of these models fail, and of no others."""
-        self._scheduler.failing.clear()
-        self._scheduler.failing.update(names)
-
     def free_bytes(self) -> int:
         """Free GPU memory as the driver tells it."""
         return self._scheduler.driver_free_bytes(self.clock.now())
@@ -137,11 +133,11 @@ class Machine:
         if turn is not None:
             _resolve(turn, outcome)
         counters = {
-            Kind.LOADED: self.tally.loads,
-            Kind.SPILLED: self.tally.spilled,
-            Kind.EVICTION: self.tally.evictions,
-            Kind.UNLOADED: self.tally.unloads,
-            Kind.LOAD_ABORTED: self.tally.aborted_loads,
+            Kind.LOADED: self._tally.loads,
+            Kind.SPILLED: self._tally.spilled,
+            Kind.EVICTION: self._tally.evictions,
+            Kind.UNLOADED: self._tally.unloads,
+            Kind.LOAD_ABORTED: self._tally.aborted_loads,
         }
         if outcome.kind in counters:
             counters[outcome.kind][outcome.model] += 1

@@ -124,7 +124,9 @@ class ChatCompletionApi:
         fields = read_fields(body, "openai.ChatCompletionRequest", _CHAT)
         if not fields.get("messages"):
             raise ApiError(400, "[] is too short - 'messages'")
-        return _ask(fields, "chat", message_texts(fields["messages"])), ChatCompletionDialect(usage=_usage_asked(fields))
+        return _ask(fields, "chat", message_texts(fields["messages"])), ChatCompletionDialect(
+            usage=_usage_asked(fields)
+        )
 
     error = staticmethod(openai_error)
 
@@ -156,9 +158,7 @@ def read_embed(body: bytes) -> tuple[Ask, bool]:
     encoding = fields.get("encoding_format", "float").lower()
     if encoding not in ("float", "base64"):
         shown = fields["encoding_format"]
-        raise ApiError(
-            400, f"Invalid value for 'encoding_format' = {shown}. Supported values: ['float', 'base64']."
-        )
+        raise ApiError(400, f"Invalid value for 'encoding_format' = {shown}. Supported values: ['float', 'base64'].")
     ask = Ask(fields.get("model", ""), "embed", texts, dimensions=fields.get("dimensions", 0))
     return ask, encoding == "base64"
 

@@ -19,6 +19,7 @@ from proxy.sim.world import Event, World
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Set as AbstractSet
 
     from proxy.sim.models import ModelSpec, RunnerOptions, SchedulerOptions
 
@@ -32,20 +33,18 @@ class Scheduler:
     Args:
         options: Its settings.
         rng: The source of what Go leaves to chance (order of maps, choice between ready channels).
+        failing_loads: Names of models whose loads fail at their end; the caller may change the set at any time.
     """
 
     __slots__ = ("_loader", "_unloader", "_world", "options")
 
-    def __init__(self, options: SchedulerOptions, rng: random.Random) -> None:
+    def __init__(
+        self, options: SchedulerOptions, rng: random.Random, failing_loads: AbstractSet[str] = frozenset()
+    ) -> None:
         self.options = options
         self._world = World(options, rng)
         self._unloader = Unloader(self._world)
-        self._loader = Loader(self._world, self._unloader)
-
-    @property
-    def failing(self) -> set[str]:
-        """Names of models whose loads fail at their end; the caller may change it at any time."""
-        return self._loader.failing
+        self._loader = Loader(self._world, self._unloader, failing_loads)
 
     def submit(
         self,

@@ -67,6 +67,7 @@ class UsageStore:
         self._closing.set()
         if self._flusher is not None:
             await self._flusher
+        await self.flush()
         await self._in_thread(self._database.close)
         self._thread.shutdown()
 

@@ -98,13 +98,17 @@ class OllamaApi:
         *,
         missing: tuple[int, ...] = (),
     ) -> Any:  # noqa: ANN401 - JSON
-        async with _reported(path), asyncio.timeout(seconds), self._session.request(
-            method,
-            URL(self._url + path, encoded=True),
-            data=None if body is None else msgspec.json.encode(body),
-            headers={"Content-Type": "application/json"},
-            allow_redirects=False,
-        ) as response:
+        async with (
+            _reported(path),
+            asyncio.timeout(seconds),
+            self._session.request(
+                method,
+                URL(self._url + path, encoded=True),
+                data=None if body is None else msgspec.json.encode(body),
+                headers={"Content-Type": "application/json"},
+                allow_redirects=False,
+            ) as response,
+        ):
             if response.status in missing:
                 return None
             content = await _read_bounded(response)

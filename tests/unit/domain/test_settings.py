@@ -113,8 +113,13 @@ def test_settings_that_no_decision_can_be_made_with_are_refused(change, message)
 
 @pytest.mark.parametrize(
     "rule",
-    [{"weight": 0}, {"weight": math.inf}, {"min_seconds": -1}, {"min_seconds": 2, "max_seconds": 1}]
-    + [{"pin": True, "never_keep": True}],
+    [
+        {"weight": 0},
+        {"weight": math.inf},
+        {"min_seconds": -1},
+        {"min_seconds": 2, "max_seconds": 1},
+        {"pin": True, "never_keep": True},
+    ],
 )
 def test_a_rule_that_contradicts_itself_is_refused(rule):
     with pytest.raises(ValueError, match="must"):

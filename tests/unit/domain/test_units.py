@@ -43,11 +43,19 @@ def test_a_duration_means_what_it_means_to_go(text, seconds):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "3", "-", "s", ".", "-.", ".s", "+.s", "1d", " 1s", "1s ", "1 s", "1S", "--1s", "1e3s", "\u0663s", "1s\n"]
-    + ["9223372036854775808ns", "-9223372036854775809ns", "2562047h47m16.854775808s", "1" + "0" * 5000 + "s"],
+    ["", "3", "-", "s", ".", "-.", ".s", "+.s", "1d", " 1s", "1s ", "1 s", "1S", "--1s", "1e3s", "\u0663s", "1s\n"],
 )
-def test_what_go_refuses_is_refused(text):
-    with pytest.raises(ValueError, match="duration must"):
+def test_what_go_does_not_take_for_a_duration_is_refused(text):
+    with pytest.raises(ValueError, match="duration must look like"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9223372036854775808ns", "-9223372036854775809ns", "2562047h47m16.854775808s", "1" + "0" * 5000 + "s"],
+)
+def test_a_duration_that_a_64_bit_number_of_nanoseconds_cannot_hold_is_refused(text):
+    with pytest.raises(ValueError, match="duration must be at most 292 years"):
         parse_duration(text)
 
 

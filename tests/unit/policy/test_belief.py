@@ -12,12 +12,12 @@ def test_residents_are_ranked_by_loss_then_by_oldest_use_then_by_name_and_pins_c
     residents = (
         resident("pinned", loss=0, pinned=True),
         resident("dear", loss=9),
-        resident("late", loss=1, used_at=20),
+        resident("a-late", loss=1, used_at=20),
         resident("b", loss=1, used_at=10),
         resident("a", loss=1, used_at=10),
     )
     belief = Belief(memory(*residents))
-    assert ranked(belief) == ["a", "b", "late", "dear", "pinned"]
+    assert ranked(belief) == ["a", "b", "a-late", "dear", "pinned"]
     assert belief.losses[-1] == PINNED_LOSS_SECONDS
     assert belief.free_to_leave == 0b01111
 

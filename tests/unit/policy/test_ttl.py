@@ -38,10 +38,9 @@ def test_a_quiet_stretch_is_bridged_when_a_likely_use_lies_behind_it():
     assert priced_ttl(stay(hazards, price=1.0)).seconds == 300
 
 
-def test_the_rent_never_exceeds_two_loads():
-    # a use is all but certain, but only after a week: 2 * 6 s / (5 GiB * 0.5 s per GiB·h) = 4.8 h
-    hazards = (*NEVER[:-2], 1e-3, 0.0)
-    assert priced_ttl(stay(hazards, load=6.0, price=0.5, longest=30 * DAY)).seconds <= 2 * 6 / 2.5 * HOUR
+def test_a_model_never_stays_longer_than_two_loads_are_worth():
+    # its hazard pays for staying at any age, but 5 GiB at 36 s per GiB·h cost two loads of 6 s in 240 s
+    assert priced_ttl(stay(tuple(0.01 for _ in EDGES), load=6.0, price=36.0)).seconds == pytest.approx(240)
 
 
 def test_the_maximum_bounds_a_busy_model():

@@ -5,7 +5,7 @@ from proxy.policy import Memory, Resident
 GIB = 2**30
 
 
-def resident(
+def resident(  # noqa: PLR0913 - a test names only what matters to it
     model: str,
     gib: float = 4,
     *,

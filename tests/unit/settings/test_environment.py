@@ -58,6 +58,7 @@ def test_a_variable_that_means_no_key_is_a_problem(name, hint):
 def test_what_is_no_setting_is_left_alone():
     env = {
         "KEEPWARM_CONFIG": "/etc/keepwarm.yaml",
+        "KEEPWARM_ADMIN_URL": "http://gpu-box:11436",
         "PATH": "/bin",
         # what Kubernetes sets beside a Service named keepwarm
         "KEEPWARM_SERVICE_HOST": "10.0.0.1",

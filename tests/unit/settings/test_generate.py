@@ -61,7 +61,8 @@ def test_the_example_of_models_is_valid_when_its_comment_signs_are_taken_away(tm
     before, _, rest = text.partition("models:\n")
     example, _, after = rest.partition("\n\n")
     path = tmp_path / "f.yaml"
-    path.write_text(f"{before}models:\n{example.replace('  # ', '  ')}\n\n{after}")
+    uncommented = re.sub("^  # ", "  ", example, flags=re.MULTILINE)
+    path.write_text(f"{before}models:\n{uncommented}\n\n{after}")
     settings = load(path, {})
     assert list(settings.models) == ["llama3.2", "qwen*", "*:70b"]
     said = {key for model in settings.models.values() for key in model.model_fields_set}

@@ -63,10 +63,10 @@ def test_a_contradiction_is_shown_at_a_key_that_is_written(tmp_path, text, place
 
 def test_a_value_from_the_environment_is_shown_with_the_variables_name(tmp_path):
     env = {"KEEPWARM_KEEP_ALIVE_MIN": "on", "OLLAMA_HOST": "localhost:11435"}
+    upstream = "expected Ollama's own address (got http://localhost:11435, where keepwarm itself listens)"
     assert problems_of(tmp_path, "", env) == [
         "KEEPWARM_KEEP_ALIVE_MIN: keep_alive.min: expected a duration such as '90s', '5m', '1h30m' (got 'on')",
-        "OLLAMA_HOST: upstream.url: expected Ollama's own address (got http://localhost:11435, where keepwarm itself "
-        "listens)",
+        f"OLLAMA_HOST: upstream.url: {upstream}",
     ]
 
 

@@ -19,7 +19,7 @@ class Watcher:
         self.reports = asyncio.Queue()
         self.file = file
 
-    def _changed(self, settings):
+    def changed(self, settings):
         self.reports.put_nowait(settings.policy)
 
     async def next_report(self):
@@ -31,7 +31,7 @@ class Watcher:
 async def watching(path):
     file = SettingsFile(path, {})
     watcher = Watcher(file)
-    task = asyncio.create_task(file.watch(watcher._changed, watcher.reports.put_nowait))
+    task = asyncio.create_task(file.watch(watcher.changed, watcher.reports.put_nowait))
     try:
         yield watcher
     finally:

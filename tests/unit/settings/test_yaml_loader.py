@@ -21,8 +21,20 @@ def test_every_key_has_its_line_and_column():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("false", False), ("null", None), ("~", None), ("", None), ("5", 5), ("-5", -5), ("0", 0)]
-    + [("1.5", 1.5), (".5", 0.5), ("1e3", 1000.0), ("-2.5e-1", -0.25)],
+    [
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("5", 5),
+        ("-5", -5),
+        ("0", 0),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("1e3", 1000.0),
+        ("-2.5e-1", -0.25),
+    ],
 )
 def test_plain_values_are_read_as_what_they_look_like(text, value):
     assert parse(f"key: {text}\n", "f.yaml").data == {"key": value}

@@ -8,9 +8,11 @@ from proxy.domain.timeline import FinishedRequest
 from proxy.store.recorder import request_row
 from proxy.store.row import RequestRow
 
+NO_OPTIONS = RunnerOptions()
+
 
 def finished(
-    model: str = "llama3:latest", options: RunnerOptions = RunnerOptions(), prompt_tokens: int | None = 100
+    model: str = "llama3:latest", options: RunnerOptions = NO_OPTIONS, prompt_tokens: int | None = 100
 ) -> FinishedRequest:
     return FinishedRequest(
         at=1_000.0,

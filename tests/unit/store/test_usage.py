@@ -1,5 +1,4 @@
 import asyncio
-import logging
 import resource
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from proxy.store.usage import FLUSHES_PER_PRUNING, FLUSHES_PER_RETRY, MAX_PENDIN
 from tests.unit.store.samples import row
 
 DAY = 86_400.0
+JUNK = b"no database"
 
 
 @pytest.fixture
@@ -50,6 +50,11 @@ def no_file_may_grow_beyond(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def spoil(path: Path, from_byte: int) -> None:
+    sound = path.read_bytes()[:from_byte] if path.exists() else b""
+    path.write_bytes(sound + JUNK * 20_000)
 
 
 async def retry(store: UsageStore) -> None:
@@ -116,13 +121,13 @@ async def test_statistics_of_another_version_are_not_read(path: Path, caplog: py
 
 
 async def test_a_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path.write_text("no database at all\n" * 1000)
+    spoil(path, from_byte=0)
     mine = row()
     async with opened(path) as store:
         store.record(mine)
     assert list(store.rows()) == [mine]
     (aside,) = path.parent.glob("usage.db.broken-*")
-    assert aside.read_text().startswith("no database at all")
+    assert aside.read_bytes().startswith(JUNK)
     (message,) = messages(caplog)
     assert message == f"usage history {path} is broken (file is not a database): set aside as {aside.name}"
 
@@ -133,9 +138,7 @@ async def test_a_database_that_breaks_inside_is_set_aside_when_it_is_found_out(
     async with opened(path) as store:
         for _ in range(1000):
             store.record(row())
-    with path.open("r+b") as file:  # all pages but the first, which has the header
-        file.seek(4096)
-        file.write(b"\xff" * (path.stat().st_size - 4096))
+    spoil(path, from_byte=4096)  # all pages but the first, which has the header
     mine = row()
     async with opened(path) as store:
         store.record(mine)
@@ -185,9 +188,10 @@ async def test_a_state_that_is_newer_than_the_one_that_failed_is_the_one_that_is
         with locked(path):
             store.save_state({"n": 1})
             failing = asyncio.create_task(store.flush())
-            while store.snapshot().up:
-                store.save_state({"n": 2})  # while the first is on its way
-                await asyncio.wait({failing}, timeout=0.01)
+            await asyncio.sleep(0)  # the first is on its way to the writer's thread now
+            store.save_state({"n": 2})
+            await failing
+            assert not store.snapshot().up
         await retry(store)
         assert await store.load_state() == {"n": 2}
 
@@ -265,18 +269,20 @@ asyncio.run(main())
 """
 
 
+def rows_written_before_a_kill(path: Path, seconds: float) -> list[float]:
+    """Let another process record rows for some seconds, kill it, and return when it recorded each."""
+    program = [sys.executable, "-c", WRITES_UNTIL_IT_IS_KILLED, str(path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as writer:
+        assert writer.stdout is not None
+        written = [float(writer.stdout.readline())]
+        while written[-1] - written[0] < seconds:
+            written.append(float(writer.stdout.readline()))
+        writer.kill()
+    return written
+
+
 async def test_a_kill_loses_at_most_ten_seconds(path: Path) -> None:
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITES_UNTIL_IT_IS_KILLED, str(path)],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[3],
-    )
-    assert writer.stdout is not None
-    written: list[float] = []
-    while not written or written[-1] - written[0] < 11.0:
-        written.append(float(writer.stdout.readline()))
-    writer.kill()
-    writer.communicate()
+    written = await asyncio.to_thread(rows_written_before_a_kill, path, 11.0)
     promised = [at for at in written if at < written[-1] - 10.0]
     assert len(promised) > 5
     async with opened(path) as store:
@@ -285,7 +291,3 @@ async def test_a_kill_loses_at_most_ten_seconds(path: Path) -> None:
     assert set(promised) <= found
     assert state is not None
     assert state["at"] >= promised[-1]
-
-
-def test_logging_is_under_the_name_that_these_tests_look_for() -> None:
-    assert logging.getLogger("proxy.store.usage").manager is not None

@@ -1,0 +1,199 @@
+"""Whatever comes in whatever order: the engine's invariants hold, and in the end nobody waits any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from proxy.domain import effects as fx
+from proxy.domain import events as ev
+from proxy.domain.effects import KeepAlive
+from proxy.domain.model import Endpoint, ModelFacts, ModelRequest, ObservedResident, RunnerOptions
+from proxy.engine.engine import Engine
+from proxy.policy import UsageBook
+from tests.unit.engine.transcript import GIB, SETTINGS, T0
+
+SIZES = {f"m{gib}:latest": gib * GIB for gib in (1, 2, 5, 9, 10, 17, 30)}  # of a 24 GiB budget; one is bigger
+MODELS = st.sampled_from(sorted(SIZES))
+OPTIONS = st.sampled_from([{}, {}, {"num_ctx": 4096}, {"num_ctx": 16384}])
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Requests, endings and failures in any order; what the engine asks for is carried out in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = Engine(SETTINGS, UsageBook())
+        self.at = T0
+        self.next_id = 0
+        self.unanswered: set[int] = set()
+        self.running: dict[int, str] = {}
+        self.loaded: dict[str, int] = {}
+        self.todo: list[Any] = []
+        self._observe()
+
+    # What may happen
+
+    @rule(
+        model=MODELS, endpoint=st.sampled_from(list(Endpoint)), options=OPTIONS, asked=st.sampled_from([None, -1, 60])
+    )
+    def a_request_arrives(self, model: str, endpoint: Endpoint, options: dict[str, Any], asked: float | None) -> None:
+        self.next_id += 1
+        self.unanswered.add(self.next_id)
+        runner = RunnerOptions(tuple(options.items())) if endpoint.carries_keep_alive else RunnerOptions()
+        request = ModelRequest(model, endpoint, runner, asked if endpoint.carries_keep_alive else None)
+        facts = ModelFacts(model, f"sha256-{model}", SIZES[model])
+        self._happens(ev.RequestArrived(self.at, self.next_id, request, facts))
+
+    @rule(model=MODELS)
+    def a_client_unloads(self, model: str) -> None:
+        self.next_id += 1
+        self.unanswered.add(self.next_id)
+        request = ModelRequest(model, Endpoint.GENERATE, keep_alive=0, is_unload=True)
+        self._happens(
+            ev.RequestArrived(self.at, self.next_id, request, ModelFacts(model, f"sha256-{model}", SIZES[model]))
+        )
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), ending=st.sampled_from(list(ev.Ending)))
+    def a_running_request_ends(self, data: st.DataObject, ending: ev.Ending) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.running)))
+        del self.running[request_id]
+        self._happens(ev.RequestEnded(self.at, request_id, ending, 200))
+
+    @precondition(lambda self: self.unanswered)
+    @rule(data=st.data())
+    def a_waiting_client_leaves(self, data: st.DataObject) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.unanswered)))
+        self.unanswered.discard(request_id)
+        self._happens(ev.RequestEnded(self.at, request_id, ev.Ending.CLIENT_GONE))
+
+    @precondition(lambda self: self.todo)
+    @rule(data=st.data(), fails=st.sampled_from([False] * 9 + [True]))
+    def something_is_carried_out(self, data: st.DataObject, *, fails: bool) -> None:
+        self._carry_out(data.draw(st.integers(0, len(self.todo) - 1)), "it failed" if fails else None)
+
+    @rule(seconds=st.sampled_from([0.01, 1.0, 3.0, 30.0, 400.0, 90_000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.at += seconds
+        self._happens(ev.Tick(self.at))
+
+    @rule()
+    def ps_is_polled(self) -> None:
+        self._observe()
+
+    @rule()
+    def ps_does_not_answer(self) -> None:
+        self._happens(ev.ResidentsUnknown(self.at, "no answer"))
+
+    @precondition(lambda self: self.loaded)
+    @rule(data=st.data())
+    def a_model_leaves_behind_our_back(self, data: st.DataObject) -> None:
+        del self.loaded[data.draw(st.sampled_from(sorted(self.loaded)))]
+
+    # What must always hold
+
+    @invariant()
+    def every_held_request_is_known_to_wait(self) -> None:
+        assert set(self.engine.state.held) == self.unanswered
+
+    @invariant()
+    def counts_of_requests_in_flight_are_right(self) -> None:
+        state = self.engine.state
+        assert set(state.in_flight) == set(self.running)
+        for resident in state.residents.values():
+            assert set(resident.serving) <= set(self.running)
+
+    def teardown(self) -> None:
+        """Nobody starves: when running requests end and everything succeeds, all who wait are served."""
+        self._observe()
+        for _ in range(400):
+            if not self.unanswered and not self.todo:
+                break
+            for request_id in sorted(self.running):
+                del self.running[request_id]
+                self._happens(ev.RequestEnded(self.at, request_id, ev.Ending.ANSWERED, 200))
+            while self.todo:
+                self._carry_out(0, None)
+            self.at += 1
+            self._happens(ev.Tick(self.at))
+        assert not self.unanswered
+        assert self.engine.state.operation is None or not self.todo
+
+    # The world around the engine
+
+    def _happens(self, event: ev.Event) -> None:
+        busy_before = {model for model in self.running.values() if isinstance(event, ev.Tick | ev.RequestArrived)}
+        for effect in self.engine.handle(event):
+            match effect:
+                case fx.Forward():
+                    assert effect.request_id in self.unanswered, "an effect for a request that is not there"
+                    self.unanswered.discard(effect.request_id)
+                    flight = self.engine.state.in_flight[effect.request_id]
+                    self.running[effect.request_id] = flight.model or ""
+                    self._check_keep_alive(effect, flight.model)
+                case fx.Unload():
+                    serving = self.engine.state.residents[effect.model].serving
+                    assert not serving or effect.cause is fx.Cause.CLIENT, "a busy model is unloaded"
+                    assert effect.model not in busy_before or effect.cause is fx.Cause.CLIENT
+                    self.todo.append(effect)
+                case fx.Load():
+                    self._check_budget(effect)
+                    assert not any(isinstance(other, fx.Load) for other in self.todo), "two loads at once"
+                    self.todo.append(effect)
+                case fx.Touch() | fx.Settle() | fx.Observe():
+                    self.todo.append(effect)
+                case _:
+                    pass
+
+    def _check_keep_alive(self, effect: fx.Forward, model: str | None) -> None:
+        operation = self.engine.state.operation
+        if isinstance(effect.keep_alive, int):
+            assert 0 <= effect.keep_alive <= SETTINGS.keep_alive_max_seconds + len(SIZES)
+            if operation is not None and operation.load_under_way:
+                assert operation.model == model, "keep_alive reached another model during a load"
+        elif effect.keep_alive is KeepAlive.AS_IT_CAME and operation is not None:
+            assert effect.outcome is not fx.Outcome.WARM or model is not None
+
+    def _check_budget(self, load: fx.Load) -> None:
+        others = sum(r.vram_bytes for r in self.engine.state.residents.values())
+        alone = not self.engine.state.residents
+        assert alone or others + SIZES[load.model] <= 24 * GIB, "more is loaded than the budget allows"
+
+    def _carry_out(self, index: int, error: str | None) -> None:
+        effect = self.todo.pop(index)
+        self.at += 0.01
+        match effect:
+            case fx.Load():
+                if error is None:
+                    self.loaded[effect.model] = effect.options.num_ctx or 4096
+                self._happens(ev.LoadEnded(self.at, effect.model, 0.01, error))
+                self._observe()
+            case fx.Unload():
+                if error is None:
+                    self.loaded.pop(effect.model, None)
+                self._happens(ev.UnloadEnded(self.at, effect.model, 0.01, error))
+            case fx.Touch():
+                self._happens(ev.TouchEnded(self.at, effect.model, error))
+            case fx.Settle():
+                self._happens(ev.Settled(self.at))
+            case _:
+                self._observe()
+
+    def _observe(self) -> None:
+        lines = tuple(
+            ObservedResident(
+                model, SIZES[model], min(SIZES[model], 24 * GIB), context, self.at + 300, f"sha256-{model}"
+            )
+            for model, context in self.loaded.items()
+        )
+        self._happens(ev.ResidentsObserved(self.at, self.at, lines))
+
+
+TestEngineMachine = EngineMachine.TestCase
+TestEngineMachine.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)

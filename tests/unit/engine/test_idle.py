@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.domain import effects as fx
+from proxy.domain import events as ev
+from proxy.domain.effects import Cause
+from proxy.domain.settings import ModelRule
+from tests.unit.engine.transcript import SETTINGS, Transcript
+
+SIZES = {"small": 4.0, "middle": 9.0, "large": 10.0, "other": 9.0}
+
+
+def test_a_resident_whose_number_was_lifted_leaves_when_its_own_time_is_up() -> None:
+    script = Transcript(SIZES).warmed("small")
+    resident = script.engine.state.residents["small:latest"]
+    resident.written = 7200
+    resident.ttl_seconds = 600.0
+    script.after(600).ticks()
+    assert script.one(fx.Unload).cause is Cause.EXPIRY
+
+
+def test_a_pinned_model_never_expires() -> None:
+    script = Transcript(SIZES, rules=[("small", ModelRule(pin=True))]).warmed("small")
+    script.engine.state.residents["small:latest"].ttl_seconds = 600.0
+    script.after(86_000).ticks()
+    assert not script.of(fx.Unload)
+
+
+def test_room_is_not_looked_for_before_three_idle_seconds_and_never_while_someone_waits() -> None:
+    script = Transcript(SIZES).warmed("middle", "large")
+    script.asks("middle")
+    assert min(effect.at for effect in script.log if isinstance(effect, fx.WakeAt)) > 0
+    script.after(2).ticks()
+    assert not script.of(fx.Unload)
+    assert script.of(fx.WakeAt)
+    assert script.one(fx.WakeAt).at >= script.at + 1
+
+
+def test_room_is_made_ahead_when_the_next_miss_would_have_to_wait_for_two_victims() -> None:
+    # Three models that take turns; the third needs both others gone, which costs 5 s more than one unload.
+    script = Transcript({"a": 9.0, "b": 9.0, "c": 17.0}, price_seconds_per_gib_hour=0.0)
+    script.ps()
+    for _ in range(6):
+        for model in ("a", "b", "c"):
+            request_id = script.asks(model)
+            while script.engine.state.held:
+                _finish_one_step(script)
+            script.ends(request_id)
+            script.after(20)
+    script.asks("a")
+    while script.engine.state.held:
+        _finish_one_step(script)
+    for request_id in tuple(script.engine.state.in_flight):
+        script.ends(request_id)
+    request_id = script.asks("b")
+    while script.engine.state.held:
+        _finish_one_step(script)
+    script.ends(request_id)
+    script.after(10).ticks()
+    assert script.one(fx.Unload).cause is Cause.ROOM_AHEAD
+
+
+def test_without_any_event_the_engine_asks_to_be_woken_less_and_less_often() -> None:
+    script = Transcript(SIZES).warmed("small", "middle")
+    pauses = []
+    script.after(60).ticks()
+    for _ in range(8):
+        wake = script.one(fx.WakeAt)
+        pauses.append(wake.at - script.at)
+        script.at = wake.at
+        script.ticks()
+        assert not script.of(fx.Unload)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == pytest.approx(600)
+
+
+def test_new_settings_count_from_the_next_request_on() -> None:
+    script = Transcript(SIZES).warmed("small")
+    changed = SETTINGS.__class__(
+        **{f: getattr(SETTINGS, f) for f in SETTINGS.__dataclass_fields__ if f not in ("rules", "_resolve")},
+        rules=(("small", ModelRule(max_seconds=420.0)),),
+    )
+    script.happens(ev.SettingsChanged(script.at, changed))
+    script.asks("small")
+    assert script.one(fx.Forward).keep_alive == 420
+
+
+def _finish_one_step(script: Transcript) -> None:
+    for effect in tuple(script.effects):
+        if isinstance(effect, fx.Unload):
+            script.unloads(effect.model)
+            return
+        if isinstance(effect, fx.Settle):
+            script.settles(effect.seconds)
+            return
+        if isinstance(effect, fx.Load):
+            script.loads(effect.model)
+            return
+    raise AssertionError(f"nothing to carry out: {script.effects}")

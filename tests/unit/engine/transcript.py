@@ -1,0 +1,143 @@
+"""Drives an engine as a transcript: say what happens, read what it wants done. No loop, no clock, no sleep."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from proxy.domain import effects as fx
+from proxy.domain import events as ev
+from proxy.domain.model import Endpoint, ModelFacts, ModelRequest, ObservedResident, RunnerOptions, canonical
+from proxy.domain.settings import ClientKeepAlive, EngineSettings, ModelRule
+from proxy.engine.engine import Engine
+from proxy.policy import UsageBook
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GIB = 2**30
+T0 = 1_800_000_000.0
+SETTINGS = EngineSettings(
+    policy="adaptive",
+    budget_bytes=24 * GIB,
+    reserve_bytes=0,
+    max_models=None,
+    price_seconds_per_gib_hour=0.005,
+    settle_seconds=0.5,
+    poll_seconds=5.0,
+    keep_alive_min_seconds=300.0,
+    keep_alive_max_seconds=86400.0,
+    client_keep_alive=ClientKeepAlive.IGNORE,
+    max_wait_seconds=60.0,
+)
+_Effect = TypeVar("_Effect")
+
+
+class Transcript:
+    """One engine, its time, and an Ollama that does just what it is told."""
+
+    def __init__(
+        self, sizes_gib: dict[str, float], rules: Sequence[tuple[str, ModelRule]] = (), **settings: Any
+    ) -> None:
+        self.engine = Engine(replace(SETTINGS, rules=tuple(rules), **settings), UsageBook())
+        self.sizes = {canonical(name): int(gib * GIB) for name, gib in sizes_gib.items()}
+        self.at = T0
+        self.resident: dict[str, ObservedResident] = {}
+        self.effects: list[fx.Effect] = []
+        self.log: list[fx.Effect] = []
+        self._next_id = 0
+
+    def happens(self, event: ev.Event) -> list[fx.Effect]:
+        self.effects = self.engine.handle(event)
+        self.log += self.effects
+        return self.effects
+
+    def after(self, seconds: float) -> Transcript:
+        self.at += seconds
+        return self
+
+    def asks(
+        self,
+        model: str,
+        *,
+        endpoint: Endpoint = Endpoint.CHAT,
+        keep_alive: float | None = None,
+        options: dict[str, Any] | None = None,
+        shift: bool | None = None,
+        unload: bool = False,
+        known: bool = True,
+        weights: str = "",
+    ) -> int:
+        """A client asks for the model; returns the id of its request."""
+        self._next_id += 1
+        name = canonical(model)
+        request = ModelRequest(
+            name, endpoint, RunnerOptions(tuple(sorted((options or {}).items())), shift), keep_alive, unload
+        )
+        facts = ModelFacts(name, weights or f"sha256-{name}", self.sizes.get(name, GIB)) if known else None
+        self.happens(ev.RequestArrived(self.at, self._next_id, request, facts))
+        return self._next_id
+
+    def ends(
+        self, request_id: int, ending: ev.Ending = ev.Ending.ANSWERED, figures: ev.AnswerFigures | None = None
+    ) -> list[fx.Effect]:
+        figures = figures or ev.AnswerFigures()
+        return self.happens(ev.RequestEnded(self.at, request_id, ending, 200, figures))
+
+    def ps(self, *lines: ObservedResident, asked_at: float | None = None) -> list[fx.Effect]:
+        """`/api/ps` shows these, or else what was loaded so far."""
+        shown = tuple(lines) or tuple(self.resident.values())
+        return self.happens(ev.ResidentsObserved(self.at, self.at if asked_at is None else asked_at, shown))
+
+    def line(self, model: str, *, vram_gib: float | None = None, context: int = 4096) -> ObservedResident:
+        name = canonical(model)
+        size = self.sizes[name]
+        vram = size if vram_gib is None else int(vram_gib * GIB)
+        return ObservedResident(name, size, vram, context, self.at + 300, f"sha256-{name}")
+
+    def loads(self, model: str, *, seconds: float = 2.0, **line: Any) -> list[fx.Effect]:
+        """The load that the engine asked for succeeds, and `/api/ps` shows it."""
+        name = canonical(model)
+        self.after(seconds)
+        self.happens(ev.LoadEnded(self.at, name, seconds))
+        self.resident[name] = self.line(name, **line)
+        return self.ps()
+
+    def unloads(self, model: str, *, seconds: float = 0.01) -> list[fx.Effect]:
+        """The unload that the engine asked for succeeds."""
+        name = canonical(model)
+        self.after(seconds)
+        self.resident.pop(name, None)
+        return self.happens(ev.UnloadEnded(self.at, name, seconds))
+
+    def settles(self, seconds: float = 0.5) -> list[fx.Effect]:
+        return self.after(seconds).happens(ev.Settled(self.at))
+
+    def ticks(self) -> list[fx.Effect]:
+        return self.happens(ev.Tick(self.at))
+
+    def warmed(self, *models: str) -> Transcript:
+        """Each model was asked for, loaded, and answered; 10 s passed after each."""
+        if not self.engine.state.known:
+            self.ps()
+        for model in models:
+            request_id = self.asks(model)
+            for effect in self.of(fx.Settle):
+                self.settles(effect.seconds)
+            self.loads(model)
+            self.ends(request_id)
+            self.after(10)
+        return self
+
+    def of(self, kind: type[_Effect]) -> list[_Effect]:
+        """The effects of this kind that the last event caused."""
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def one(self, kind: type[_Effect]) -> _Effect:
+        found = self.of(kind)
+        assert len(found) == 1, f"expected one {kind.__name__}, got {self.effects}"
+        return found[0]
+
+    def forwarded(self) -> dict[int, fx.Forward]:
+        """Every request that was forwarded so far."""
+        return {effect.request_id: effect for effect in self.log if isinstance(effect, fx.Forward)}

@@ -1,0 +1,30 @@
+"""Errors of our own look like those of the API that was called."""
+
+import json
+
+import pytest
+
+from proxy.domain.model import Endpoint
+from proxy.upstream.errors import error_body
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/api/tags", "/", "/api/v1/", "/v1", "/V1/chat"])
+def test_ollamas_own_shape_is_a_text_under_error(path: str) -> None:
+    assert json.loads(error_body(path, 502, 'no "Ollama"\n')) == {"error": 'no "Ollama"\n'}
+
+
+@pytest.mark.parametrize("path", [Endpoint.V1_CHAT, Endpoint.V1_RESPONSES, "/v1/models", "/v1/audio/speech"])
+def test_openais_shape_has_message_and_type(path: str) -> None:
+    assert json.loads(error_body(path, 502, "gone")) == {
+        "error": {"message": "gone", "type": "api_error", "param": None, "code": None}
+    }
+    assert json.loads(error_body(path, 413, "big"))["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("path", [Endpoint.V1_MESSAGES, "/v1/messages/count_tokens"])
+def test_anthropics_shape_says_that_it_is_an_error(path: str) -> None:
+    assert json.loads(error_body(path, 502, "gone")) == {
+        "type": "error",
+        "error": {"type": "api_error", "message": "gone"},
+    }
+    assert json.loads(error_body(path, 413, "big"))["error"]["type"] in {"invalid_request_error", "request_too_large"}
