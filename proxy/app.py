@@ -76,10 +76,10 @@ class App:
         set_up_logging(settings.log.level, settings.log.format)
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session(settings.upstream.connect_timeout))
-            catalogue = Catalogue(OllamaApi(session, settings.upstream.url))
+            api = OllamaApi(session, settings.upstream.url, self._clock)
+            catalogue = Catalogue(api)
             stack.push_async_callback(catalogue.close)
             probe = await asyncio.to_thread(find_probe, settings.upstream.url)
-            api = OllamaApi(session, settings.upstream.url)
             dispatcher = self._dispatcher = Dispatcher(
                 self._engine, api, catalogue, self._clock, probe, observers=[self._observe]
             )
@@ -112,6 +112,8 @@ class App:
     async def _background(self, stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:
         """Run these until the stack is closed; whatever fails in one of them is raised there."""
         tasks = [asyncio.create_task(each) for each in work]
+        for task in tasks:
+            task.add_done_callback(_log_failure)
 
         async def stop() -> None:
             for task in tasks:
@@ -228,6 +230,11 @@ async def serve_until_stopped(app: App) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
     await stop.wait()
     await asyncio.gather(*reloads, return_exceptions=True)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.critical("a background task failed: this is a bug in keepwarm", exc_info=task.exception())
 
 
 def _client_runner(port: ClientPort, settings: Settings) -> web.ServerRunner:

@@ -18,7 +18,11 @@ import platformdirs
 
 from proxy import __version__
 from proxy.app import running_app, serve_until_stopped
+from proxy.domain.units import parse_bytes, parse_duration
 from proxy.settings import SettingsError, SettingsFile, load, show
+from proxy.sim.catalog import DEFAULT_MODELS, SimModel
+from proxy.sim.server import SimulatedOllama
+from proxy.sim.site import SimulatedOllamaOptions
 from proxy.status import status_table
 
 if TYPE_CHECKING:
@@ -54,16 +58,27 @@ def serve(config: Path | None, *, or_demo: bool) -> None:
     settings_file = _settings_file(config, os.environ)
     if or_demo and not _answers(settings_file.current.upstream.url):
         click.secho(f"No Ollama answers at {settings_file.current.upstream.url}.", fg="yellow", err=True)
-        _run_demo(config)
+        _run_demo(config, SimulatedOllamaOptions(), 0)
         return
     _run(_serve(settings_file))
 
 
 @main.command()
 @config_option
-def demo(config: Path | None) -> None:
+@click.option("--gpu", default="24GiB", show_default=True, help="Memory of the simulated GPU.")
+@click.option("--model", "models", multiple=True, metavar="NAME=SIZE", help="A model, such as qwen3:8b=5.2GiB; repeat.")
+@click.option("--load-speed", default="4GiB", show_default=True, help="What is loaded per second.")
+@click.option("--tokens-per-second", default=100.0, show_default=True, help="Speed of answers.")
+@click.option("--driver-lag", default="0s", show_default=True, help="How long freed memory still counts as used.")
+@click.option("--speed", default=1.0, show_default=True, help="Simulated seconds per second.")
+@click.option("--port", default=0, help="Port of the simulated Ollama itself; 0: any free one.")
+def demo(config: Path | None, port: int, **simulated: Any) -> None:  # noqa: ANN401 - as the options say
     """Run the proxy in front of a simulated Ollama: no GPU, no models, no answers worth reading."""
-    _run_demo(config)
+    try:
+        options = _simulated(**simulated)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    _run_demo(config, options, port)
 
 
 @main.command()
@@ -119,16 +134,36 @@ async def _serve(settings_file: SettingsFile) -> None:
         await serve_until_stopped(app)
 
 
-def _run_demo(config: Path | None) -> None:
-    from proxy.sim.demo import simulated_ollama  # noqa: PLC0415 - only a demo needs it
+def _simulated(
+    gpu: str, models: tuple[str, ...], load_speed: str, tokens_per_second: float, driver_lag: str, speed: float
+) -> SimulatedOllamaOptions:
+    return SimulatedOllamaOptions(
+        models=tuple(_simulated_model(model) for model in models) or DEFAULT_MODELS,
+        gpu_mib=parse_bytes(gpu) >> 20,
+        load_mib_per_second=parse_bytes(load_speed) / 2**20,
+        tokens_per_second=tokens_per_second,
+        driver_lag_seconds=parse_duration(driver_lag),
+        speed=speed,
+    )
 
+
+def _simulated_model(text: str) -> SimModel:
+    name, equals, size = text.rpartition("=")
+    if not equals or not name:
+        raise ValueError(f"a model is NAME=SIZE such as qwen3:8b=5.2GiB, got {text!r}")
+    return SimModel(name=name, mib=parse_bytes(size) >> 20)
+
+
+def _run_demo(config: Path | None, options: SimulatedOllamaOptions, port: int) -> None:
     async def run() -> None:
-        async with simulated_ollama() as (url, gpu_bytes):
-            click.secho(
-                "SIMULATED OLLAMA: made-up models and answers, no GPU is used.", fg="yellow", bold=True, err=True
-            )
-            env = {"KEEPWARM_MEMORY_BUDGET": f"{gpu_bytes >> 20}MiB", **os.environ, "KEEPWARM_UPSTREAM_URL": url}
+        ollama = SimulatedOllama(options)
+        url = await ollama.start(port=port)
+        click.secho(f"SIMULATED OLLAMA at {url}: made-up models and answers, no GPU.", fg="yellow", bold=True, err=True)
+        try:
+            env = {"KEEPWARM_MEMORY_BUDGET": f"{options.gpu_mib}MiB", **os.environ, "KEEPWARM_UPSTREAM_URL": url}
             await _serve(_settings_file(config, env))
+        finally:
+            await ollama.stop()
 
     _run(run())
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _EXPIRY_SLACK_SECONDS = 2.0
 _OLLAMA_RULE = 0.8
+_PS_LAG_SECONDS = 10.0
 
 
 def observed(state: State, identities: Identities, event: ResidentsObserved) -> None:
@@ -84,8 +85,8 @@ def _take_over(state: State, model: str, line: ObservedResident, at: float) -> N
     resident.context_length = line.context_length
     if resident.leaving is Cause.EXPIRY and model not in _victims(state):
         resident.leaving, resident.expires_at = None, max(line.expires_at, at + _EXPIRY_SLACK_SECONDS)
-    elif resident.written is None:
-        resident.expires_at = line.expires_at
+    elif resident.written is None or _others_wrote(resident, line):
+        resident.written, resident.expires_at = None, line.expires_at
     if resident.runs is not None:
         learnt = state.learnt(model)
         num_ctx = resident.runs.options.num_ctx
@@ -94,6 +95,11 @@ def _take_over(state: State, model: str, line: ObservedResident, at: float) -> N
             del learnt.bytes_by_num_ctx[next(iter(learnt.bytes_by_num_ctx))]
         if num_ctx is None and line.context_length:
             learnt.automatic_context = line.context_length
+
+
+def _others_wrote(resident: Resident, line: ObservedResident) -> bool:
+    """Someone gave it another keep_alive past the proxy; `/api/ps` itself may lag by 5 s (OLLAMA.md 17)."""
+    return resident.idle and abs(line.expires_at - resident.expires_at) > _PS_LAG_SECONDS
 
 
 def _victims(state: State) -> tuple[str, ...]:

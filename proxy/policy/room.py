@@ -17,7 +17,7 @@ MAX_CANDIDATES = 11
 """All sets of so many victims are weighed, 2^11; of more, the ones next in rank follow one by one."""
 
 _TIE_SECONDS = 1e-6
-"""Sets that differ by less cost the same: the one with less of its cost for certain is taken, not the luck of rounding."""
+"""Sets that differ by less cost the same: of them, the one that costs less for certain; rounding decides nothing."""
 
 
 def make_room(memory: Memory, need: Need) -> Room:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from proxy.sim.ask import Api, Dialect
     from proxy.sim.catalog import Entry
+    from proxy.sim.machine import Turn
     from proxy.sim.site import Site
 
 _WORDS = (
@@ -110,9 +111,11 @@ async def embed(site: Site, ask: Ask) -> Embedded:
     """
     arrived_at = site.machine.clock.now()
     entry = site.find(ask)
-    async with _turn(site, entry, ask) as granted_at:
+    async with _turn(site, entry, ask) as (turn, granted_at):
         if ask.texts and not entry.model.embedding:
             raise ApiError(501 if ask.verb == "embed" else 500, _NO_EMBEDDINGS)
+        if ask.texts:
+            await turn.started()
         clock = site.machine.clock
         seconds = ask.prompt_tokens / site.options.prompt_tokens_per_second
         await clock.sleep_until(clock.now() + seconds)
@@ -129,14 +132,13 @@ async def _reply(site: Site, http: web.Request, ask: Ask, dialect: Dialect, arri
         return _unload(site, entry, ask, dialect)
     if entry.model.embedding:
         raise ApiError(400, f'"{ask.model}" does not support {ask.verb}')
-    async with _turn(site, entry, ask) as granted_at:
+    async with _turn(site, entry, ask) as (turn, granted_at):
         if not ask.texts:
             return web.json_response(dialect.whole(Piece(ask.model, "", "load")))
         length, reason = entry.model.answer_tokens or site.options.answer_tokens, "stop"
         if 0 < ask.num_predict < length:
             length, reason = ask.num_predict, "length"
-        started_at = site.machine.clock.now()
-        generation = _Generation(site, ask, arrived_at, granted_at, started_at, length, reason)
+        generation = _Generation(site, ask, arrived_at, granted_at, await turn.started(), length, reason)
         if ask.stream:
             return await _stream(generation, dialect, http)
         return web.json_response(dialect.whole(await generation.whole()))
@@ -166,13 +168,13 @@ async def _stream(generation: _Generation, dialect: Dialect, http: web.Request) 
 
 
 @asynccontextmanager
-async def _turn(site: Site, entry: Entry, ask: Ask) -> AsyncIterator[float]:
+async def _turn(site: Site, entry: Entry, ask: Ask) -> AsyncIterator[tuple[Turn, float]]:
     if site.faults.hang:
         await asyncio.Event().wait()
     options = runner_options(ask, entry.model.num_ctx)
     try:
-        async with site.machine.turn(entry.spec, ask.keep_alive_seconds, options) as granted_at:
-            yield granted_at
+        async with site.machine.turn(entry.spec, ask.keep_alive_seconds, options) as turn:
+            yield turn
     except QueueFullError:
         raise ApiError(503, "server busy, please try again.  maximum pending requests exceeded") from None
     except LoadFailedError:

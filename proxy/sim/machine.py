@@ -41,19 +41,36 @@ class Tally:
     """Loads that did not get all their memory on the GPU."""
 
 
-class _Turn:
-    """A request's way to its runner."""
+class Turn:
+    """A request's way to its runner: first the model has to be there, then the runner has to begin with it."""
 
-    __slots__ = ("granted", "started")
+    __slots__ = ("_granted", "_started")
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.granted: asyncio.Future[float] = loop.create_future()
-        self.started: asyncio.Future[float] = loop.create_future()
+        self._granted: asyncio.Future[float] = loop.create_future()
+        self._started: asyncio.Future[float] = loop.create_future()
 
-    def fail(self, error: Exception) -> None:
-        self.granted.set_exception(error)
-        self.started.cancel()
+    async def granted(self) -> float:
+        """Waits for the model; gives the virtual time at which it was there."""
+        return await self._granted
+
+    async def started(self) -> float:
+        """Waits for the runner, which may be busy with others; gives the virtual time at which it began."""
+        return await self._started
+
+    def note(self, outcome: Outcome) -> None:
+        """Takes note of an outcome for this request."""
+        if self._granted.cancelled() or self._started.cancelled():
+            return  # its client has just left
+        if outcome.kind is Kind.GRANTED:
+            self._granted.set_result(outcome.at)
+        elif outcome.kind is Kind.STARTED:
+            self._started.set_result(outcome.at)
+        elif outcome.kind is Kind.REFUSED:
+            self._granted.set_exception(QueueFullError())
+        elif outcome.kind is Kind.FAILED:
+            self._granted.set_exception(LoadFailedError(outcome.model))
 
 
 class Machine:
@@ -70,14 +87,14 @@ class Machine:
         self._tally = tally
         self._scheduler = scheduler
         self._ids = itertools.count()
-        self._turns: dict[int, _Turn] = {}
+        self._turns: dict[int, Turn] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
     async def turn(
         self, spec: ModelSpec, keep_alive_seconds: float | None, options: RunnerOptions
-    ) -> AsyncIterator[float]:
-        """Waits until a runner answers this request; gives the virtual time at which its model was there.
+    ) -> AsyncIterator[tuple[Turn, float]]:
+        """Waits until the model is there for this request; gives its turn, and the virtual time when it was.
 
         Leaving the block, or being cancelled while waiting, ends the request.
 
@@ -85,14 +102,12 @@ class Machine:
             QueueFullError: Too many wait.
             LoadFailedError: The model could not be loaded.
         """
-        request_id, turn = next(self._ids), _Turn()
+        request_id, turn = next(self._ids), Turn()
         self._turns[request_id] = turn
         try:
             self._scheduler.submit(self.clock.now(), request_id, spec, keep_alive_seconds, options)
             self._advance()
-            granted_at = await turn.granted
-            await turn.started
-            yield granted_at
+            yield turn, await turn.granted()
         finally:
             del self._turns[request_id]
             self._scheduler.end(self.clock.now(), request_id)
@@ -131,7 +146,7 @@ class Machine:
     def _note(self, outcome: Outcome) -> None:
         turn = self._turns.get(outcome.request_id)
         if turn is not None:
-            _resolve(turn, outcome)
+            turn.note(outcome)
         counters = {
             Kind.LOADED: self._tally.loads,
             Kind.SPILLED: self._tally.spilled,
@@ -141,16 +156,3 @@ class Machine:
         }
         if outcome.kind in counters:
             counters[outcome.kind][outcome.model] += 1
-
-
-def _resolve(turn: _Turn, outcome: Outcome) -> None:
-    if turn.granted.cancelled() or turn.started.cancelled():
-        return  # its client has just left
-    if outcome.kind is Kind.GRANTED:
-        turn.granted.set_result(outcome.at)
-    elif outcome.kind is Kind.STARTED:
-        turn.started.set_result(outcome.at)
-    elif outcome.kind is Kind.REFUSED:
-        turn.fail(QueueFullError())
-    elif outcome.kind is Kind.FAILED:
-        turn.fail(LoadFailedError(outcome.model))

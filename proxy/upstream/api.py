@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import time
 from contextlib import asynccontextmanager
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,7 +18,7 @@ from yarl import URL
 from proxy.domain.model import ModelFacts, ObservedResident, RunnerOptions, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 _ANSWER_SECONDS = 5.0
 _LOAD_SECONDS = 900.0
@@ -47,21 +49,24 @@ def open_session(connect_seconds: float) -> aiohttp.ClientSession:
 class OllamaApi:
     """One Ollama server, as its manager sees it. Every method raises UpstreamError when it can't do its job."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, clock: Callable[[], float] = time.time) -> None:
         self._session = session
         self._url = url.rstrip("/")
+        self._clock = clock
 
     async def residents(self) -> tuple[ObservedResident, ...]:
-        """Return what `/api/ps` shows."""
-        answer = await self._call("GET", "/api/ps", seconds=_ANSWER_SECONDS)
+        """Return what `/api/ps` shows, its times by our own clock."""
+        answer, headers = await self._exchange("GET", "/api/ps", None, _ANSWER_SECONDS)
         with _sensible("/api/ps"):
-            return tuple(_resident(line) for line in answer["models"])
+            skew = _skew_seconds(headers.get("Date"), self._clock())
+            return tuple(_resident(line, skew) for line in answer["models"])
 
     async def facts(self, model: str) -> ModelFacts | None:
         """Return what is known of a model before it is loaded; None: Ollama doesn't know it, or it runs elsewhere."""
         shown = await self._call("POST", "/api/show", {"model": model}, _ANSWER_SECONDS, missing=(400, 404))
-        if shown is None or shown.get("remote_host"):
-            return None
+        with _sensible("/api/show"):
+            if shown is None or shown.get("remote_host"):
+                return None
         tags = await self._call("GET", "/api/tags", seconds=_ANSWER_SECONDS)
         with _sensible("/api/show"):
             sizes = {canonical(line["name"]): line["size"] for line in tags["models"]}
@@ -98,6 +103,18 @@ class OllamaApi:
         *,
         missing: tuple[int, ...] = (),
     ) -> Any:  # noqa: ANN401 - JSON
+        answer, _ = await self._exchange(method, path, body, seconds, missing=missing)
+        return answer
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: Any,  # noqa: ANN401 - JSON
+        seconds: float,
+        *,
+        missing: tuple[int, ...] = (),
+    ) -> tuple[Any, Mapping[str, str]]:
         async with (
             _reported(path),
             asyncio.timeout(seconds),
@@ -110,12 +127,11 @@ class OllamaApi:
             ) as response,
         ):
             if response.status in missing:
-                return None
+                return None, response.headers
             content = await _read_bounded(response)
             if response.status != 200:  # noqa: PLR2004 - HTTP OK
-                msg = f"{path} answered {response.status}: {content[:300].decode(errors='replace')}"
-                raise UpstreamError(msg)
-            return msgspec.json.decode(content)
+                raise UpstreamError(f"{path} answered {response.status}: {content[:300].decode(errors='replace')}")
+            return msgspec.json.decode(content), response.headers
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -136,7 +152,7 @@ async def _reported(path: str) -> AsyncIterator[None]:
     except TimeoutError as error:
         msg = f"{path} did not answer in time"
         raise UpstreamError(msg) from error
-    except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
+    except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
         msg = f"{path}: {type(error).__name__}: {error}"
         raise UpstreamError(msg) from error
 
@@ -151,18 +167,26 @@ class _sensible:  # noqa: N801 - reads as a statement: with _sensible(path)
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KeyError | TypeError | ValueError | AttributeError):
+        if isinstance(error, KeyError | TypeError | ValueError | AttributeError | OverflowError):
             msg = f"{self._path} answered something else than expected: {type(error).__name__}: {error}"
             raise UpstreamError(msg) from error
 
 
-def _resident(line: dict[str, Any]) -> ObservedResident:
+def _skew_seconds(date: str | None, now: float) -> float:
+    """How far the upstream's clock is ahead of ours; 0 below 2 seconds, because Date tells only whole ones."""
+    if date is None:
+        return 0.0
+    skew = parsedate_to_datetime(date).timestamp() + 0.5 - now
+    return skew if abs(skew) > 2.0 else 0.0  # noqa: PLR2004 - see above
+
+
+def _resident(line: dict[str, Any], skew_seconds: float) -> ObservedResident:
     return ObservedResident(
         model=canonical(line["name"]),
         bytes=int(line["size"]),
         vram_bytes=int(line["size_vram"]),
         context_length=int(line.get("context_length", 0)),
-        expires_at=_unix_seconds(line["expires_at"]),
+        expires_at=_unix_seconds(line["expires_at"]) - skew_seconds,
     )
 
 

@@ -6,9 +6,10 @@ The scan walks over the top level only, skips strings with memchr, and is linear
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -16,8 +17,9 @@ from proxy.domain.effects import KeepAlive
 from proxy.domain.model import RUNNER_OPTIONS, Endpoint, JsonScalar, ModelRequest, RunnerOptions, canonical
 from proxy.domain.units import parse_duration
 
-_QUOTE, _BACKSLASH = 0x22, 0x5C
-_STRUCTURE = re.compile(rb'["{}\[\]]')
+_QUOTE = 0x22
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _VALUE_END = re.compile(rb"[,}\s]")
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 _READ = frozenset({"model", "keep_alive", "options", "shift", "prompt", "messages"})
@@ -39,11 +41,7 @@ class ModelBody:
     """
 
     def __init__(self, endpoint: Endpoint, content: bytes) -> None:
-        try:
-            _OBJECT.decode(content)
-        except (msgspec.DecodeError, RecursionError) as error:
-            msg = f"no JSON object: {error}"
-            raise ValueError(msg) from error
+        _check_object(content)
         self._content = content
         self._members = [member for member in _members(content) if member.key in _READ]
         self.request = self._read(endpoint)
@@ -101,11 +99,39 @@ class ModelBody:
         return fields
 
 
+def _check_object(content: bytes) -> None:
+    """Refuse what is no JSON object; half a character, which msgspec refuses and Go accepts, passes."""
+    try:
+        try:
+            _OBJECT.decode(content)
+        except ValueError:
+            if not isinstance(_decoded(content), dict):
+                raise
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"no JSON object: {error}") from error
+
+
+def _decoded(content: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Read JSON as Go does: bytes that are no UTF-8 are replaced, NaN and Infinity refused."""
+    return json.loads(content.decode(errors="replace"), parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _folded(key: str) -> str:
+    """Fold a key rune by rune, as Go does: the Kelvin sign and the long s count as k and s."""
+    return key.lower().replace("\u017f", "s")
+
+
 def _value(content: bytes, key: str) -> Any:  # noqa: ANN401 - JSON
-    """Decode a field; of messages and prompt only whether they are empty matters, so long ones are not decoded."""
-    if key in {"messages", "prompt"} and len(content) > 2:  # noqa: PLR2004 - longer than [] or ""
-        return content if content.strip(b" \t\r\n[]") else None
-    return msgspec.json.decode(content)
+    """Decode a field; of messages and prompt only whether they are empty matters, so they are not decoded."""
+    if key == "prompt" and content != b"null":
+        return content != b'""'
+    if key == "messages" and content != b"null":
+        return content.strip(b" \t\r\n[]") != b""
+    return _decoded(content)
 
 
 def _asks_nothing(endpoint: Endpoint, fields: dict[str, Any]) -> bool:
@@ -122,7 +148,10 @@ def _keep_alive_seconds(value: Any) -> float | None:  # noqa: ANN401 - JSON
             return parse_duration(value)
         except ValueError:
             return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _runner_options(options: Any, shift: Any) -> RunnerOptions:  # noqa: ANN401 - JSON
@@ -143,10 +172,10 @@ def _members(content: bytes) -> list[_Member]:
     at = _next(content, _next(content, 0) + 1)
     while content[at] == _QUOTE:
         key_end = _string_end(content, at)
-        key = msgspec.json.decode(content[at:key_end])
+        key = _folded(_decoded(content[at:key_end]))
         start = _next(content, _next(content, key_end) + 1)
         end = _value_end(content, start)
-        members.append(_Member(key.casefold(), start, end))
+        members.append(_Member(key, start, end))
         at = _next(content, end)
         if content[at : at + 1] == b",":
             at = _next(content, at + 1)
@@ -159,15 +188,8 @@ def _next(content: bytes, at: int) -> int:
 
 
 def _string_end(content: bytes, start: int) -> int:
-    """Return the place behind the string that starts here: its first quote with an even number of backslashes."""
-    at = start
-    while True:
-        at = content.index(b'"', at + 1)
-        first = at
-        while content[first - 1] == _BACKSLASH:
-            first -= 1
-        if (at - first) % 2 == 0:
-            return at + 1
+    found = _STRING.match(content, start)
+    return found.end() if found else len(content)
 
 
 def _value_end(content: bytes, start: int) -> int:
@@ -176,16 +198,9 @@ def _value_end(content: bytes, start: int) -> int:
     if content[start : start + 1] not in (b"{", b"["):
         found = _VALUE_END.search(content, start)
         return found.start() if found else len(content)
-    depth, at = 0, start
-    while True:
-        found = _STRUCTURE.search(content, at)
-        if found is None:
-            return len(content)
-        mark = content[found.start()]
-        if mark == _QUOTE:
-            at = _string_end(content, found.start())
-            continue
-        at = found.end()
-        depth += 1 if mark in b"{[" else -1
-        if depth == 0:
-            return at
+    depth, at = 1, start + 1
+    while depth:
+        run = _TO_BRACKET.match(content, at)
+        at = run.end() + 1 if run else len(content)
+        depth += 1 if content[at - 1] in b"{[" else -1
+    return at

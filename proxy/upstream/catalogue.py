@@ -24,17 +24,19 @@ class Catalogue:
     def __init__(self, api: OllamaApi) -> None:
         self._api = api
         self._facts: TTLCache[str, ModelFacts] = TTLCache(_KEPT_MODELS, _KEPT_SECONDS)
-        self._asking: dict[str, asyncio.Task[ModelFacts | None]] = {}
+        self._asking: dict[tuple[str, int], asyncio.Task[ModelFacts | None]] = {}
+        self._generation = 0
 
     async def facts(self, model: str) -> ModelFacts | None:
         """Return the facts of a model by canonical name; None: Ollama doesn't know it, or can't be asked."""
         known = self._facts.get(model)
         if known is not None:
             return known
-        asking = self._asking.get(model)
+        key = (model, self._generation)
+        asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[model] = asyncio.create_task(self._ask(model))
-            asking.add_done_callback(lambda _: self._asking.pop(model, None))
+            asking = self._asking[key] = asyncio.create_task(self._ask(*key))
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
         return await asyncio.shield(asking)  # a client that leaves must not take the answer from others
 
     async def with_weights(self, residents: tuple[ObservedResident, ...]) -> tuple[ObservedResident, ...]:
@@ -48,6 +50,7 @@ class Catalogue:
     def forget(self) -> None:
         """Forget everything: a model was pulled, created, copied or deleted."""
         self._facts.clear()
+        self._generation += 1  # what is being asked now may be out of date when it comes
 
     async def close(self) -> None:
         """Cancel what is being asked."""
@@ -55,11 +58,11 @@ class Catalogue:
             asking.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
-    async def _ask(self, model: str) -> ModelFacts | None:
+    async def _ask(self, model: str, generation: int) -> ModelFacts | None:
         try:
             facts = await self._api.facts(model)
         except UpstreamError:
             return None
-        if facts is not None:
+        if facts is not None and generation == self._generation:
             self._facts[model] = facts
         return facts

@@ -8,6 +8,7 @@ from collections import deque
 from proxy.domain.events import AnswerFigures
 
 _KEPT_BYTES = 4096
+_DURATIONS = b'"eval_duration"'
 _FIELD = re.compile(
     rb'(?<!\\)"(load_duration|prompt_eval_count|prompt_eval_duration|eval_count|eval_duration'
     rb'|prompt_tokens|completion_tokens|input_tokens|output_tokens)"\s*:\s*(\d{1,18})'
@@ -15,7 +16,7 @@ _FIELD = re.compile(
 
 
 class AnswerTail:
-    """Collects the last bytes of an answer while it streams by.
+    """Collects the last bytes of an answer while it streams by, and those around the durations, should more follow.
 
     A quote inside a JSON string is escaped, so a generated text can't pretend to be one of these fields.
     """
@@ -23,9 +24,13 @@ class AnswerTail:
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
         self._bytes = 0
+        self._found: list[tuple[bytes, bytes]] = []
 
     def add(self, chunk: bytes) -> None:
         """Remember the chunk, and forget what is further than 4 KiB from the end."""
+        at = chunk.rfind(_DURATIONS)
+        if at >= 0:
+            self._found = _FIELD.findall(chunk[max(0, at - _KEPT_BYTES) : at + _KEPT_BYTES])
         self._chunks.append(chunk if len(chunk) <= _KEPT_BYTES else chunk[-_KEPT_BYTES:])
         self._bytes += len(self._chunks[-1])
         while self._bytes - len(self._chunks[0]) >= _KEPT_BYTES:
@@ -33,13 +38,15 @@ class AnswerTail:
 
     def figures(self) -> AnswerFigures:
         """Return what Ollama's last object (or `usage` of the /v1 endpoints) says, None where it says nothing."""
-        found = {name.decode(): int(number) for name, number in _FIELD.findall(b"".join(self._chunks))}
+        fields = [*self._found, *_FIELD.findall(b"".join(self._chunks))]
+        found = {name.decode(): (place, int(number)) for place, (name, number) in enumerate(fields)}
 
         def seconds(name: str) -> float | None:
-            return found[name] / 1e9 if name in found else None
+            return found[name][1] / 1e9 if name in found else None
 
         def tokens(*names: str) -> int | None:
-            return next((found[name] for name in names if name in found), None)
+            """The last one counts: what comes before may be the arguments of a tool."""
+            return max((found[name] for name in names if name in found), default=(0, None))[1]
 
         return AnswerFigures(
             load_seconds=seconds("load_duration"),

@@ -82,7 +82,11 @@ class Ollama:
         async with self._session.request(method, self.url + path, data=data, headers=headers) as answer:
             text = await answer.text()
             kind = answer.headers.get("Content-Type", "")
-            return Answer(answer.status, json.loads(text) if kind.startswith("application/json") and text else text, self.now() - began)
+            return Answer(
+                answer.status,
+                json.loads(text) if kind.startswith("application/json") and text else text,
+                self.now() - began,
+            )
 
     async def post(self, path: str, **body: Any) -> Answer:
         """A POST that is not streamed."""

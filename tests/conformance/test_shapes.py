@@ -84,7 +84,13 @@ async def test_a_cloud_model_is_not_looked_for_here(start: StartOllama) -> None:
 
 async def test_all_spellings_of_a_name_are_one_model(start: StartOllama) -> None:
     ollama = await start(BOTH)
-    for name in ("small-1", "small-1:latest", "library/small-1", "SMALL-1:Latest", "registry.ollama.ai/library/small-1"):
+    for name in (
+        "small-1",
+        "small-1:latest",
+        "library/small-1",
+        "SMALL-1:Latest",
+        "registry.ollama.ai/library/small-1",
+    ):
         answer = await ollama.post("/api/generate", model=name)
         assert (answer.status, answer.body["model"]) == (200, name)
         assert list(await ollama.ps()) == [MODEL]

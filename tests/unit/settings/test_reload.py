@@ -90,9 +90,11 @@ async def test_what_cannot_change_while_running_stays_and_is_named(path):
         "upstream: {url: other}\nstore: {path: /x, retention: 1d}\n"
     )
     settings = await file.reload()
-    assert file.after_restart == ("server.listen", "admin.listen", "upstream.url", "store.path")
+    assert file.after_restart == (
+        *("server.listen", "server.shutdown_grace", "admin.listen", "upstream.url", "store.path", "store.retention"),
+    )
     assert (str(settings.server.listen), settings.upstream.url) == ("127.0.0.1:11435", "http://127.0.0.1:11434")
-    assert (settings.server.shutdown_grace, settings.store.retention) == (1, 86400)
+    assert (settings.server.shutdown_grace, settings.store.retention) == (30, 30 * 86400)
     path.write_text("policy: lru\n")
     await file.reload()
     assert file.after_restart == ()

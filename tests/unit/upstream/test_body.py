@@ -1,7 +1,5 @@
 """What of a model request's body is read, and that writing keep_alive into it touches nothing else."""
 
-import time
-
 import pytest
 
 from proxy.domain.effects import KeepAlive
@@ -158,7 +156,7 @@ def test_as_it_came_is_the_very_same_body() -> None:
     ],
 )
 def test_what_is_no_json_or_names_no_model_is_not_ours(content: bytes) -> None:
-    with pytest.raises(ValueError, match="no JSON object|names no model"):
+    with pytest.raises(ValueError, match=r"no JSON object|names no model"):
         ModelBody(Endpoint.CHAT, content)
 
 
@@ -184,7 +182,7 @@ def test_a_number_beyond_all_measure_is_either_read_or_not_ours(number: bytes, p
         (b'{"m\\u006fdel":"a"}', "a:latest"),
         (b'{"model":"a","model":"b"}', "b:latest"),
         (b'{"model":"a","Model":null}', "a:latest"),
-        ('{"model":"hf.co/u/m\\u00fc:q4"}'.encode(), "hf.co/u/mü:q4"),
+        (b'{"model":"hf.co/u/m\\u00fc:q4"}', "hf.co/u/mü:q4"),
         (b'{"model":" a "}', "a:latest"),
     ],
 )
@@ -287,44 +285,3 @@ def test_a_sharp_s_is_not_two_of_them_to_go() -> None:
 def test_the_endpoints_that_drop_them_say_nothing_of_keep_alive_and_options(endpoint: Endpoint) -> None:
     content = b'{"model":"a","keep_alive":0,"options":{"num_ctx":1},"shift":true}'
     assert read(content, endpoint) == ModelRequest("a:latest", endpoint)
-
-
-@pytest.mark.parametrize("depth", [100, 900, 5_000, 200_000])
-def test_deep_nesting_is_harmless(depth: int) -> None:
-    content = b'{"model":"a","x":' + b"[" * depth + b"]" * depth + b"}"
-    try:
-        body = ModelBody(Endpoint.CHAT, content)
-    except ValueError:
-        assert depth > 500  # passes as it came
-    else:
-        assert body.with_keep_alive(1) == content[:-1] + b',"keep_alive":1}'
-
-
-def seconds_for(content: bytes) -> float:
-    began = time.process_time()
-    assert written(content) == content[:-1] + b',"keep_alive":300}'
-    return time.process_time() - began
-
-
-def test_a_text_of_50_megabytes_takes_less_than_a_second() -> None:
-    content = b'{"model":"a","prompt":"' + b"base64+/" * (50 * 2**20 // 8) + b'"}'
-    assert seconds_for(content) < 1
-
-
-@pytest.mark.parametrize("piece", [b'\\"', b"\\\\", b"{", b"\\\\\\\\\\\\\\\\"], ids=["quotes", "backslashes", "braces", "run"])
-def test_the_time_grows_with_the_length_only(piece: bytes) -> None:
-    def content(pieces: int) -> bytes:
-        return b'{"model":"a","prompt":"' + piece * pieces + b'"}'
-
-    short = min(seconds_for(content(2**16)) for _ in range(3))
-    long = min(seconds_for(content(2**19)) for _ in range(2))
-    assert long < 24 * max(short, 0.001)  # 8 times as long; a quadratic scan would take 64 times
-
-
-def test_a_body_of_many_members_takes_linear_time() -> None:
-    def content(members: int) -> bytes:
-        return b'{"model":"a"' + b',"x":[1,{"y":"z"}]' * members + b"}"
-
-    short = min(seconds_for(content(2**12)) for _ in range(3))
-    long = seconds_for(content(2**15))
-    assert long < 24 * short

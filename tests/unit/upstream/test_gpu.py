@@ -66,7 +66,6 @@ def test_an_upstream_elsewhere_has_no_probe(tmp_path: Path) -> None:
         "http://LOCALHOST:11434",
         "http://[::1]:11434",
         "https://localhost/ollama",
-        "http://localhost.:11434",
     ],
 )
 def test_loopback_is_this_machine(url: str) -> None:
@@ -75,7 +74,13 @@ def test_loopback_is_this_machine(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://10.0.0.1:1", "http://ollama:11434", "http://localhost.example.org", "http://[fe80::1]:1", "https://ollama.com"],
+    [
+        "http://10.0.0.1:1",
+        "http://ollama:11434",
+        "http://localhost.example.org",
+        "http://[fe80::1]:1",
+        "https://ollama.com",
+    ],
 )
 def test_every_other_address_may_be_another_machine(url: str) -> None:
     assert not is_local(url)
