@@ -26,7 +26,7 @@ from proxy.engine import admission, operation, residency, serving
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
 from proxy.engine.idle import IdleWork
-from proxy.engine.state import Held, Resident, Stage, State
+from proxy.engine.state import Held, InFlight, Resident, Running, Stage, State
 from proxy.policy import Fixed, Policy, UsageBook, policies
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Engine:
             state.emit(Observe())
         if resident is not None:
             resident.serving.pop(event.request_id, None)
-            self._count_down(resident, event)
+            self._count_down(resident, ended, event)
 
     def _leave_operation(self, event: RequestEnded) -> None:
         """One of the requests that were handed over to Ollama is over."""
@@ -154,13 +154,15 @@ class Engine:
             if not current.handed:
                 self._taken_by_ollama(event.at)
 
-    def _count_down(self, resident: Resident, event: RequestEnded) -> None:
+    def _count_down(self, resident: Resident, ended: InFlight, event: RequestEnded) -> None:
         """Ollama's timer runs from the end of the last request in flight."""
         resident.last_used_at = event.at
         if resident.written is not None:
             resident.expires_at = event.at + resident.written
-        if (event.figures.load_seconds or 0.0) > _RELOAD_SECONDS:  # Ollama reloaded it: another context, another size
-            resident.runs = None
+        reloaded = (event.figures.load_seconds or 0.0) > _RELOAD_SECONDS
+        if event.ending is Ending.ANSWERED and (reloaded or resident.runs is None):
+            resident.runs = Running(ended.request.model, ended.request.options)
+        if reloaded:  # by Ollama: another context, another size
             self.state.emit(Observe())
         elif resident.written == 0 and resident.idle:
             resident.leaving = Cause.EXPIRY

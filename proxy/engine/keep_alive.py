@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import KeepAlive, Touch
-from proxy.domain.model import RunnerOptions
 from proxy.domain.settings import ClientKeepAlive
 from proxy.engine import worth
 from proxy.policy import Kept, Stay, ranked_keep_alive
@@ -13,7 +12,7 @@ from proxy.policy import Kept, Stay, ranked_keep_alive
 if TYPE_CHECKING:
     from proxy.domain.model import ModelRequest
     from proxy.domain.settings import EffectiveRule
-    from proxy.engine.state import Resident, State
+    from proxy.engine.state import Resident, Running, State
 
 _TOLERATED_RATIO = 0.1
 
@@ -63,25 +62,20 @@ def note_written(state: State, resident: Resident, value: int | KeepAlive, reque
         resident.written, state.last_write_at = int(request.keep_alive) if request.keep_alive >= 0 else None, at
 
 
-def touch_if_outdated(state: State, resident: Resident, value: int, at: float) -> None:
-    """Bring a resident's keep_alive up to date beside requests that can't carry it, unless it is near enough."""
-    if resident.written is not None and abs(value - resident.written) <= _TOLERATED_RATIO * max(value, 1):
-        resident.stale = False
+def touch_if_outdated(state: State, resident: Resident, runs: Running, value: int, at: float) -> None:
+    """Bring a resident's keep_alive up to date beside requests that can't carry it, unless it is near enough.
+
+    `runs` is what the model runs with for all we know: a touch with other options would reload it.
+    """
+    near = resident.written is not None and abs(value - resident.written) <= _TOLERATED_RATIO * max(value, 1)
+    resident.stale = False
+    if near:
         return
-    resident.written, resident.stale, state.last_write_at = value, False, at
+    resident.written, state.last_write_at = value, at
     state.touching.add(resident.model)
-    name, options = _as_it_runs(resident)
     facts = state.learnt(resident.model).facts
-    state.emit(Touch(resident.model, name, options, facts is not None and facts.embedding_only, value))
-
-
-def _as_it_runs(resident: Resident) -> tuple[str, RunnerOptions]:
-    """A touch with other options would reload the model; an explicit num_ctx that equals the loaded one does not."""
-    if resident.runs is not None:
-        return resident.runs.name, resident.runs.options
-    if resident.context_length:
-        return resident.model, RunnerOptions((("num_ctx", resident.context_length),))
-    return resident.model, RunnerOptions()
+    embedding_only = facts is not None and facts.embedding_only
+    state.emit(Touch(resident.model, runs.name, runs.options, embedding_only, value))
 
 
 def _stay(state: State, model: str, rule: EffectiveRule, at: float) -> Stay:

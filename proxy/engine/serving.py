@@ -25,7 +25,7 @@ def serve(state: State, held: Held, resident: Resident, outcome: Outcome, at: fl
         value = keep_alive.for_request(state, request, held.model, decided)
         keep_alive.note_written(state, resident, value, request, at)
         if not request.endpoint.carries_keep_alive:
-            keep_alive.touch_if_outdated(state, resident, decided, at)
+            keep_alive.touch_if_outdated(state, resident, held.wants, decided, at)
         reason = f"{held.model} is resident"
     resident.serving[held.request_id] = at
     resident.last_used_at = at
@@ -70,8 +70,9 @@ def hand_over(state: State, held: Held, reason: str, at: float) -> None:
 def refresh_stale(state: State, at: float) -> None:
     """Bring up to date what was withheld while a load was under way."""
     for resident in state.residents.values():
-        if resident.stale and resident.leaving is None:
-            keep_alive.touch_if_outdated(state, resident, keep_alive.decide(state, resident.model, at), at)
+        if resident.stale and resident.leaving is None and resident.runs is not None:
+            value = keep_alive.decide(state, resident.model, at)
+            keep_alive.touch_if_outdated(state, resident, resident.runs, value, at)
 
 
 def _must_withhold(state: State, resident: Resident) -> bool:

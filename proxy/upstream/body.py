@@ -41,9 +41,8 @@ class ModelBody:
     """
 
     def __init__(self, endpoint: Endpoint, content: bytes) -> None:
-        _check_object(content)
         self._content = content
-        self._members = [member for member in _members(content) if member.key in _READ]
+        self._members = [member for member in _members(content, _values(content)) if member.key in _READ]
         self.request = self._read(endpoint)
 
     def with_keep_alive(self, keep_alive: int | KeepAlive) -> bytes:
@@ -64,10 +63,9 @@ class ModelBody:
         return b"".join([*parts, self._content[done:]])
 
     def _added(self, value: bytes) -> bytes:
+        """Any member that is there, model at least, stands before it: a comma is always due."""
         end = self._content.rindex(b"}")
-        before = self._content[:end].rstrip()
-        comma = b"" if before.endswith(b"{") else b","
-        return b"".join([self._content[:end], comma, b'"keep_alive":', value, self._content[end:]])
+        return b"".join([self._content[:end], b',"keep_alive":', value, self._content[end:]])
 
     def _read(self, endpoint: Endpoint) -> ModelRequest:
         fields = self._fields()
@@ -99,16 +97,20 @@ class ModelBody:
         return fields
 
 
-def _check_object(content: bytes) -> None:
-    """Refuse what is no JSON object; half a character, which msgspec refuses and Go accepts, passes."""
+def _values(content: bytes) -> dict[str, bytes]:
+    """Split a JSON object into its top-level values; of repeated keys the last.
+
+    Half a character, which msgspec refuses and Go accepts, passes: then nothing is split.
+    """
     try:
         try:
-            _OBJECT.decode(content)
+            return {key: bytes(value) for key, value in _OBJECT.decode(content).items()}
         except ValueError:
             if not isinstance(_decoded(content), dict):
                 raise
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no JSON object: {error}") from error
+    return {}
 
 
 def _decoded(content: bytes) -> Any:  # noqa: ANN401 - JSON
@@ -166,17 +168,23 @@ def _runner_options(options: Any, shift: Any) -> RunnerOptions:  # noqa: ANN401 
     return RunnerOptions(tuple(values), shift if isinstance(shift, bool) else None)
 
 
-def _members(content: bytes) -> list[_Member]:
-    """List the top-level members of a JSON object that is known to be valid, with the places of their values."""
+def _members(content: bytes, values: dict[str, bytes]) -> list[_Member]:
+    """List the top-level members of a JSON object that is known to be valid, with the places of their values.
+
+    Where the value that msgspec found for a key stands, its length tells where it ends; a repeated key is scanned.
+    """
     members: list[_Member] = []
     at = _next(content, _next(content, 0) + 1)
     while content[at] == _QUOTE:
         key_end = _string_end(content, at)
-        key = _folded(_decoded(content[at:key_end]))
+        key = _decoded(content[at:key_end])
         start = _next(content, _next(content, key_end) + 1)
-        end = _value_end(content, start)
-        members.append(_Member(key, start, end))
+        end = start + len(value) if (value := values.get(key)) and content.startswith(value, start) else 0
         at = _next(content, end)
+        if content[at : at + 1] not in (b",", b"}"):  # another value of a repeated key begins alike
+            end = _value_end(content, start)
+            at = _next(content, end)
+        members.append(_Member(_folded(key), start, end))
         if content[at : at + 1] == b",":
             at = _next(content, at + 1)
     return members

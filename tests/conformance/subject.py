@@ -151,5 +151,4 @@ class Ollama:
 def _time(text: str) -> datetime:
     head, _, rest = text.partition(".")  # Go writes nanoseconds
     digits = rest.rstrip("Z").partition("+")[0].partition("-")[0]
-    zone = rest[len(digits) :]
-    return datetime.fromisoformat(f"{head}.{digits[:6].ljust(6, '0')}{zone or '+00:00'}".replace("Z", "+00:00"))
+    return datetime.fromisoformat(f"{head}.{digits[:6].ljust(6, '0')}{rest[len(digits) :]}")

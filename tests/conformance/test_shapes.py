@@ -112,12 +112,12 @@ async def test_a_native_stream_is_the_default_and_its_last_object_tells_the_dura
     objects = [json.loads(line) for line in answer.body.splitlines()]
     assert [line["done"] for line in objects] == [False] * (len(objects) - 1) + [True]
     last = objects[-1]
-    assert DURATIONS | COUNTS <= set(last)
+    assert set(last) >= DURATIONS | COUNTS
     assert 1 <= last["eval_count"] <= 3
     assert 0.2e9 < last["load_duration"] < last["total_duration"] < (answer.seconds + 0.2) * 1e9
     warm = await ollama.post(path, **body)
     assert warm.body["done"] is True
-    assert warm.body["load_duration"] < 0.1e9
+    assert warm.body["load_duration"] < 0.2e9
     assert last["done_reason"] in ("length", "stop")
 
 
@@ -207,7 +207,8 @@ async def test_blobs_copies_and_deletions(start: StartOllama) -> None:
     assert (await ollama.call("POST", f"/api/blobs/{digest[:-1]}0", b"hello")).status == 400
     assert (await ollama.post("/api/copy", source=MODEL, destination="copied")).status == 200
     await ollama.load("copied", keep_alive=100)
-    assert await ollama.load(MODEL) < 0.2  # the same weights
+    await ollama.load(MODEL)
+    assert list(await ollama.ps()) == ["copied:latest"]  # the same weights
     assert (await ollama.call("DELETE", "/api/delete", {"model": "copied"})).status == 200
     assert (await ollama.call("DELETE", "/api/delete", {"model": "copied"})).status == 404
 

@@ -57,13 +57,13 @@ async def left_seconds(ollama: "RealOllama", model: str) -> float | None:
 
 
 async def kept_for(ollama: "RealOllama", model: str, seconds: float) -> None:
-    """It is kept for this long, by seconds (ranks differ by that). Ollama says so up to 5 s after another's unload."""
+    """It is kept for this long, by seconds (ranks differ by that). Unloads keep Ollama from saying so for 5 s each."""
 
     async def is_so() -> bool:
         left = await left_seconds(ollama, model)
         return left is not None and abs(left - seconds) < 8
 
-    await until(is_so, 6, f"{model} kept for {seconds} s")
+    await until(is_so, 11, f"{model} kept for {seconds} s")
 
 
 def told(answer: Answer) -> bytes:
@@ -71,22 +71,27 @@ def told(answer: Answer) -> bytes:
     return re.sub(rb'"req_[0-9a-f]+"', b'"req"', answer.content)
 
 
-async def unload(keepwarm: Keepwarm, ollama: "RealOllama", model: str) -> None:
-    """As `ollama stop` does; and the proxy has seen it."""
-    await post(keepwarm.url, "/api/generate", {"model": model, "keep_alive": 0})
+async def shown(keepwarm: Keepwarm) -> set[str]:
+    """The residents that the proxy knows of."""
+    return {line["model"].removesuffix(":latest") for line in (await keepwarm.state())["residents"]}
 
-    async def gone() -> bool:
-        shown = {line["model"].removesuffix(":latest") for line in (await keepwarm.state())["residents"]}
-        return model not in await resident(ollama) | shown
 
-    await until(gone, 12, f"{model} gone")  # up to 5 s after each unload of another one
+async def unload_all(keepwarm: Keepwarm, ollama: "RealOllama") -> None:
+    """As `ollama stop` does, and the proxy has seen it. A model that is alone is gone in half a second."""
+    for model in await resident(ollama):
+        await post(keepwarm.url, "/api/generate", {"model": model, "keep_alive": 0})
+
+    async def empty() -> bool:
+        return not await resident(ollama) | await shown(keepwarm)
+
+    await until(empty, 20, "all gone")  # 5 s for each but the last
 
 
 @pytest.mark.parametrize(("path", "model"), ENDPOINTS)
 async def test_the_chosen_keep_alive_is_seen_after_a_cold_request(
     ollama: "RealOllama", keepwarm: Keepwarm, path: str, model: str
 ) -> None:
-    await unload(keepwarm, ollama, model)
+    await unload_all(keepwarm, ollama)
     await ask(keepwarm.url, model, path)
     await kept_for(ollama, model, CHOSEN)
 
@@ -95,12 +100,12 @@ async def test_the_chosen_keep_alive_is_seen_after_a_cold_request(
 async def test_the_chosen_keep_alive_is_seen_after_a_request_to_a_model_that_others_loaded(
     ollama: "RealOllama", keepwarm: Keepwarm, path: str, model: str
 ) -> None:
-    await unload(keepwarm, ollama, model)
+    await unload_all(keepwarm, ollama)
     await ask(ollama.url, model, "/api/embed" if model == EMBED else "/api/generate", keep_alive="5m")
     happenings = Happenings(ollama)
 
     async def seen() -> bool:
-        return model in {line["model"].removesuffix(":latest") for line in (await keepwarm.state())["residents"]}
+        return model in await shown(keepwarm)
 
     await until(seen, 1, f"{model} in /state")
     await ask(keepwarm.url, model, path)
@@ -185,25 +190,31 @@ async def test_respect_lets_a_client_keep_for_ever(ollama: "RealOllama", keepwar
 async def test_an_explicit_unload_is_obeyed(
     ollama: "RealOllama", keepwarm: Keepwarm, model: str, path: str, body: dict[str, Any]
 ) -> None:
+    await unload_all(keepwarm, ollama)
     await ask(keepwarm.url, model, "/api/embed" if model == EMBED else "/api/generate")
-    assert model in await resident(ollama)
+    assert await resident(ollama) == {model}
     answer = await post(keepwarm.url, path, {"model": model, "keep_alive": 0, "stream": False, **body})
     assert answer.status == 200
     assert answer.json()["done_reason"] == "unload"
-    await unload(keepwarm, ollama, model)
+
+    async def gone() -> bool:
+        return not await resident(ollama) | await shown(keepwarm)
+
+    await until(gone, 2, f"{model} gone")
 
 
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/v1/chat/completions", "/v1/messages"])
 async def test_a_model_that_is_never_kept_leaves_after_its_answer(
     ollama: "RealOllama", keepwarm: Keepwarm, path: str
 ) -> None:
+    await unload_all(keepwarm, ollama)
     happenings = Happenings(ollama)
     await ask(keepwarm.url, "qwen3:8b", path)
 
     async def gone() -> bool:
-        return "qwen3:8b" not in await resident(ollama)
+        return not await resident(ollama)
 
-    await until(gone, 7, "qwen3:8b gone")  # up to 5 s after the unload of another one
+    await until(gone, 2, "qwen3:8b gone")
     assert happenings.all().count(("loaded", "qwen3:8b")) == 1
 
 
@@ -232,7 +243,7 @@ async def test_the_error_for_a_senseless_body_is_ollama_s_own(
 async def test_num_ctx_is_respected_and_the_same_again_reloads_nothing(
     ollama: "RealOllama", keepwarm: Keepwarm
 ) -> None:
-    await unload(keepwarm, ollama, LLM)
+    await unload_all(keepwarm, ollama)
     happenings = Happenings(ollama)
     for path in ("/api/generate", "/api/chat", "/api/generate"):
         await ask(keepwarm.url, LLM, path, options={"num_ctx": 2048, "num_predict": 9})

@@ -81,16 +81,23 @@ def as_go_reads(content: bytes) -> tuple[Any, Pairs]:
     return keep_alive, [pair for pair in pairs if go_fold(pair[0]) != "keep_alive"]
 
 
+def behind(pattern: str, text: str, at: int) -> int:
+    found = re.compile(pattern).match(text, at)
+    assert found
+    return found.end()
+
+
 def without_keep_alive(content: bytes) -> list[str]:
     """The text between the values of keep_alive: what must not change. Found by the standard library's own scanner."""
-    text, kept, done = content.decode(), [], 0
+    text, done = content.decode(), 0
+    kept: list[str] = []
     scan, at = json.JSONDecoder().raw_decode, text.index("{") + 1
     while True:
-        start = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr] - it always matches
+        start = behind(r"[\s,]*", text, at)
         if text[start] == "}":
             return [*kept, text[done:]]
         key, key_end = scan(text, start)
-        value_start = re.compile(r"\s*:\s*").match(text, key_end).end()  # type: ignore[union-attr] - valid JSON
+        value_start = behind(r"\s*:\s*", text, key_end)
         _, at = scan(text, value_start)
         if go_fold(key) == "keep_alive":
             kept.append(text[done:value_start])

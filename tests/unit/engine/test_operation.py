@@ -130,4 +130,4 @@ def test_a_reloaded_model_is_noticed_by_the_load_seconds_of_its_answer() -> None
     request_id = script.asks("small", options={"num_batch": 64})
     script.ends(request_id, figures=ev.AnswerFigures(load_seconds=5.3))
     assert script.one(fx.Observe)
-    assert script.engine.state.residents["small:latest"].runs is None
+    assert script.engine.state.residents["small:latest"].runs.options.values == (("num_batch", 64),)

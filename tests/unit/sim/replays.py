@@ -85,7 +85,7 @@ def ask_directly(scheduler: Scheduler, now: float, step: Step, models: list[Mode
 
 @dataclass
 class PlainLru:
-    """The proxy of recording C: before a miss it unloads, least recently used first, until the plain 80 % rule holds."""
+    """The proxy of recording C: before a miss it unloads, least recently used first, by the plain 80 % rule."""
 
     last_use: dict[int, int] = field(default_factory=dict)
 
