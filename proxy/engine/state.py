@@ -153,6 +153,8 @@ class Learnt:
     left_at: float = -math.inf
     asked_keep_alive: float | None = None
     kept_because: str = ""
+    decided: int = 0
+    decided_at: float = -math.inf
     decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=_MAX_DECISIONS))
 
 

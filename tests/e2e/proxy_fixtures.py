@@ -81,6 +81,16 @@ async def resident(ollama: RealOllama) -> set[str]:
     return {model["name"].removesuffix(":latest") for model in await ollama.ps()}
 
 
+async def pause_is_over(ollama: RealOllama) -> None:
+    """After an unload Ollama looks for its memory for up to 5 s, and sees nothing else meanwhile (OLLAMA.md 17)."""
+
+    async def over() -> bool:
+        log = ollama.log.read_bytes()
+        return log.count(b"starting background wait for VRAM recovery") == log.count(b"sending an unloaded event")
+
+    await until(over, 20, "pauses over")
+
+
 class Happenings:
     """What Ollama says in its log that happened to models since this was made."""
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.keepwarm_process import Keepwarm, running_keepwarm
-from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Answer, Happenings, ask, post, resident, until
+from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Answer, Happenings, ask, pause_is_over, post, resident, until
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import StartOllama
@@ -57,13 +57,13 @@ async def left_seconds(ollama: "RealOllama", model: str) -> float | None:
 
 
 async def kept_for(ollama: "RealOllama", model: str, seconds: float) -> None:
-    """It is kept for this long, by seconds (ranks differ by that). Unloads keep Ollama from saying so for 5 s each."""
+    """It is kept for this long, by seconds: ranks differ by that. Ollama says so once an unload's pause is over."""
 
     async def is_so() -> bool:
         left = await left_seconds(ollama, model)
         return left is not None and abs(left - seconds) < 8
 
-    await until(is_so, 11, f"{model} kept for {seconds} s")
+    await until(is_so, 6, f"{model} kept for {seconds} s")
 
 
 def told(answer: Answer) -> bytes:
@@ -77,14 +77,15 @@ async def shown(keepwarm: Keepwarm) -> set[str]:
 
 
 async def unload_all(keepwarm: Keepwarm, ollama: "RealOllama") -> None:
-    """As `ollama stop` does, and the proxy has seen it. A model that is alone is gone in half a second."""
+    """As `ollama stop` does; the proxy has seen it, and Ollama looks for no memory any more: half a second if alone."""
     for model in await resident(ollama):
         await post(keepwarm.url, "/api/generate", {"model": model, "keep_alive": 0})
 
     async def empty() -> bool:
         return not await resident(ollama) | await shown(keepwarm)
 
-    await until(empty, 20, "all gone")  # 5 s for each but the last
+    await until(empty, 20, "all gone")
+    await pause_is_over(ollama)
 
 
 @pytest.mark.parametrize(("path", "model"), ENDPOINTS)
