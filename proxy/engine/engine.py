@@ -164,7 +164,10 @@ class Engine:
             resident.runs = Running(ended.request.model, ended.request.options)
         if reloaded:  # by Ollama: another context, another size
             self.state.emit(Observe())
-        elif resident.written == 0 and resident.idle:
+        elif resident.idle and resident.leaving is None and self.state.settings.rule_for(resident.model).never_keep:
+            resident.leaving = Cause.EXPIRY
+            self.state.to_clear[resident.model] = (Cause.EXPIRY, "never_keep: unloaded after each use")
+        elif resident.idle and resident.written == 0:
             resident.leaving = Cause.EXPIRY
             self.state.emit(Observe())
 

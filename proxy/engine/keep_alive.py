@@ -80,7 +80,7 @@ def touch_if_outdated(state: State, resident: Resident, runs: Running, value: in
     """
     near = resident.written is not None and abs(value - resident.written) <= _TOLERATED_RATIO * max(value, 1)
     resident.stale = False
-    if near:
+    if near or value == 0:  # a touch with 0 is an unload, and would overtake the request
         return
     resident.written, state.last_write_at = value, at
     state.touching.add(resident.model)

@@ -85,8 +85,7 @@ def load(state: State, at: float) -> None:
     if state.touching:
         operation.stage = Stage.SETTLING
         return
-    total = state.budget.total(state.settings)
-    operation.free_before = None if total is None else max(0, total - state.used_bytes())
+    operation.others_bytes = state.used_bytes()
     operation.stage = Stage.LOADING
     operation.keep_alive = max(1, keep_alive.decide(state, operation.model, at))
     facts = state.learnt(operation.model).facts
@@ -143,7 +142,6 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
         return
     operation.stage, operation.load_seconds = Stage.VERIFYING, seconds
     size = worth.needed_bytes(state, model, operation.loads.options)
-    free = operation.free_before
     state.residents[model] = Resident(
         model=model,
         shown=operation.loads.name,
@@ -151,7 +149,7 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
         vram_bytes=size,
         last_used_at=at,
         runs=operation.loads,
-        believed_bytes=None if free is None else max(0, free - size),
+        others_bytes=operation.others_bytes,
         written=operation.keep_alive,
         expires_at=at + operation.keep_alive,
         serving=state.in_flight_on(model),
@@ -166,8 +164,7 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
     resident = state.residents.get(operation.model)
     if observed is not None and resident is not None:
         spilled = observed.spilled_bytes
-        if operation.free_before is not None:
-            resident.believed_bytes = max(0, operation.free_before - observed.vram_bytes)
+        state.emit(Loaded(operation.model, operation.cause, operation.load_seconds, observed.bytes, spilled))
         if spilled and not operation.repaired and _should_have_fitted(state, operation, observed):
             _repair(state, operation, resident, spilled, at)
             return
@@ -176,7 +173,6 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
         if not operation.upstream_evicted:
             warm = worth.page_cache_warm(state, operation.model, at)
             state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=warm)
-        state.emit(Loaded(operation.model, operation.cause, operation.load_seconds, observed.bytes, spilled))
     state.operation = None
     serving.serve_waiting(state, operation.model, operation.loads, at)
     serving.refresh_stale(state, at)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause, Observe
-from proxy.engine import operation, serving
+from proxy.domain.model import RunnerOptions
+from proxy.engine import operation, serving, worth
 from proxy.engine.state import Resident, Stage, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from proxy.domain.events import ResidentsObserved
     from proxy.domain.model import ObservedResident
@@ -27,7 +28,7 @@ def observed(state: State, identities: Identities, event: ResidentsObserved) -> 
         return
     state.known = True
     lines = {identities.key(line.model, line.weights): line for line in event.residents}
-    _remove_missing(state, lines.keys(), event)
+    _remove_missing(state, lines, event)
     for model, line in lines.items():
         if not _being_loaded(state, model):
             _take_over(state, model, line, event.at)
@@ -46,19 +47,23 @@ def unknown(state: State, reason: str, at: float) -> None:
         serving.pass_on(state, held, reason, at)
 
 
-def _remove_missing(state: State, shown: Iterable[str], event: ResidentsObserved) -> None:
-    present = set(shown)
-    for resident in tuple(state.residents.values()):
-        in_use = any(since >= event.asked_at for since in resident.serving.values())
-        if resident.model in present or in_use or _being_loaded(state, resident.model):
-            continue
-        current = state.operation
-        if current is not None and current.stage in (Stage.LOADING, Stage.VERIFYING):
-            current.upstream_evicted = True
-            _learn_refusal(state, current.model)
-        elif current is not None and resident.model in current.victims:
-            continue  # its unload is about to be reported
+def _remove_missing(state: State, lines: Mapping[str, ObservedResident], event: ResidentsObserved) -> None:
+    current = state.operation
+    missing = [resident for resident in state.residents.values() if _has_left(state, resident, lines, event)]
+    if missing and current is not None and current.stage in (Stage.LOADING, Stage.VERIFYING) and current.model:
+        current.upstream_evicted = True
+        _learn_refusal(state, current.model, lines.get(current.model))
+    for resident in missing:
         operation.gone(state, resident, _cause(resident, event.at), event.at)
+
+
+def _has_left(
+    state: State, resident: Resident, lines: Mapping[str, ObservedResident], event: ResidentsObserved
+) -> bool:
+    """It is not shown, though it was there when `/api/ps` was asked, and no unload of ours is about to be reported."""
+    in_use = any(since >= event.asked_at for since in resident.serving.values())
+    awaited = _being_loaded(state, resident.model) or resident.model in _victims(state)
+    return resident.model not in lines and not in_use and not awaited
 
 
 def _cause(resident: Resident, at: float) -> Cause:
@@ -117,11 +122,14 @@ def _learn_budget(state: State) -> None:
         state.budget = state.budget.with_fit(state.used_bytes())
 
 
-def _learn_refusal(state: State, loading: str | None) -> None:
-    """Ollama made room during our load: by its 80 % rule, this much would have been enough to need none."""
-    if loading is None or len(state.residents) >= state.budget.max_models(state.settings):
+def _learn_refusal(state: State, loading: str, line: ObservedResident | None) -> None:
+    """Ollama made room during our load: by its 80 % rule and whatever it believed, there is less than this in all."""
+    others = [resident for resident in state.residents.values() if resident.model != loading]
+    options = state.operation.loads.options if state.operation and state.operation.loads else RunnerOptions()
+    size = line.bytes if line else worth.needed_bytes(state, loading, options)
+    if not size or len(others) >= state.budget.max_models(state.settings):
         return
-    sizes = state.learnt(loading).bytes_by_num_ctx.values()
-    if sizes:
-        others = sum(r.vram_bytes for r in state.residents.values() if r.model != loading)
-        state.budget = state.budget.with_refusal(int(others + max(sizes) / _OLLAMA_RULE))
+    believed_used = [r.others_bytes + r.vram_bytes for r in others if r.others_bytes is not None]
+    if len(believed_used) == len(others):
+        most = max([sum(r.vram_bytes for r in others), *believed_used])
+        state.budget = state.budget.with_refusal(int(most + size / _OLLAMA_RULE) - 1)

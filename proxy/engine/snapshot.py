@@ -62,7 +62,8 @@ def _resident_line(state: State, resident: Resident, at: float) -> str:
     busy = f"busy with {len(resident.serving)}" if resident.serving else "idle"
     left = resident.expires_at - at
     until = "for ever" if math.isinf(left) else f"for {left:.0f} s more"
-    believed = "unknown" if resident.believed_bytes is None else f"{resident.believed_bytes / _GIB:.1f} GiB"
+    free = resident.believed_bytes(state.budget.total(state.settings))
+    believed = "unknown" if free is None else f"{free / _GIB:.1f} GiB"
     leaving = f", leaving ({resident.leaving})" if resident.leaving else ""
     pinned = ", pinned" if state.settings.rule_for(resident.model).pin else ""
     return f"resident, {busy}, {until}, Ollama believes {believed} to be free beside it{leaving}{pinned}"

@@ -35,7 +35,8 @@ class Resident:
         model: key of the model, see Identities.
         shown: the name that `/api/ps` shows.
         runs: what it is known to run with; None: others loaded it, or Ollama may have reloaded it.
-        believed_bytes: what Ollama believes to be free when it asks this model (OLLAMA.md 16); None: not known.
+        others_bytes: what the others occupied when it was loaded, Ollama never looks again (OLLAMA.md 16); None:
+            not known, others loaded it.
         written: keep_alive in seconds that we wrote last; None: none of ours.
         ttl_seconds: how long it is worth keeping after its last use.
         serving: ids of the requests in flight on it.
@@ -50,13 +51,19 @@ class Resident:
     last_used_at: float
     context_length: int = 0
     runs: Running | None = None
-    believed_bytes: int | None = None
+    others_bytes: int | None = None
     written: int | None = None
     ttl_seconds: float = math.inf
     expires_at: float = math.inf
     serving: dict[int, float] = field(default_factory=dict)
     leaving: Cause | None = None
     stale: bool = False
+
+    def believed_bytes(self, total: int | None) -> int | None:
+        """What Ollama believes to be free when it asks this model, of `total` bytes; None: not known."""
+        if total is None or self.others_bytes is None:
+            return None
+        return max(0, total - self.others_bytes - self.vram_bytes)
 
     @property
     def idle(self) -> bool:
@@ -107,7 +114,7 @@ class Operation:
         loads: what to load when the victims are gone; None: only room is made.
         model: key of the model to load.
         victims: still to be unloaded, in this order.
-        free_before: free memory as Ollama reckons it when the load began.
+        others_bytes: what the residents occupied when the load began.
         handed: ids of the requests handed over to Ollama.
         abandoned: nobody waits for it any more; it is over when what was begun is reported.
     """
@@ -122,7 +129,7 @@ class Operation:
     keep_alive: int = 0
     loaded_at: float = 0.0
     load_seconds: float = 0.0
-    free_before: int | None = None
+    others_bytes: int = 0
     upstream_evicted: bool = False
     repaired: bool = False
     handed: frozenset[int] = frozenset()

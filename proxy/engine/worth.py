@@ -58,7 +58,7 @@ def candidate(state: State, resident: Resident, at: float) -> Candidate:
     return Candidate(
         model=model,
         bytes=resident.vram_bytes,
-        believed_bytes=resident.believed_bytes,
+        believed_bytes=resident.believed_bytes(state.budget.total(state.settings)),
         loss_seconds=loss_seconds(state, model, at),
         return_probability=usage.probability(model, at, usage.horizon_seconds),
         load_seconds=load_seconds(state, model, at),

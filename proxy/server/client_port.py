@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import Ending, RequestEnded, ResponseStarted
 from proxy.domain.model import Endpoint, runs_elsewhere
-from proxy.server.relay import ClientLeftError, Relay, UpstreamBrokeError, UpstreamUnreachableError
+from proxy.server.relay import ClientLeftError, Relay, UpstreamBrokeError, UpstreamUnreachableError, origin_form
 from proxy.upstream.body import ModelBody
 from proxy.upstream.errors import error_body
 from proxy.upstream.figures import AnswerTail
@@ -54,7 +54,7 @@ class ClientPort:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Relay the request; a model request waits until the engine admits it."""
-        path = unquote(request.raw_path.partition("?")[0])
+        path = unquote(origin_form(request.raw_path).partition("?")[0])
         await _continue_if_expected(request)
         endpoint = _ENDPOINTS.get(path) if request.method == "POST" else None
         if endpoint is None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from proxy import __version__
-from proxy.server.headers import end_to_end
+from proxy.server.headers import end_to_end, spelt_alike
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ class Relay:
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
-        self._url = url.rstrip("/")
+        self._upstream = URL(url.rstrip("/"))
 
     async def exchange(self, request: web.BaseRequest, body: bytes | None, watcher: Watcher) -> web.StreamResponse:
         """Forward the request, with `body` in place of its own if given, and its answer.
@@ -64,6 +64,12 @@ class Relay:
         finally:
             answer.close() if not answer.content.at_eof() else answer.release()
 
+    def _target(self, request: web.BaseRequest) -> URL:
+        """Nothing is parsed or normalised: all of the target stands as the path."""
+        to = self._upstream
+        path = to.raw_path.rstrip("/") + origin_form(request.raw_path)
+        return URL.build(scheme=to.scheme, host=to.raw_host or "", port=to.port, path=path, encoded=True)
+
     async def _send(self, request: web.BaseRequest, body: bytes | None) -> aiohttp.ClientResponse:
         headers = end_to_end(request.headers, "host", "expect", *(("content-length",) if body is not None else ()))
         data: bytes | AsyncIterator[bytes] | None = body
@@ -72,16 +78,24 @@ class Relay:
         try:
             return await self._session.request(
                 request.method,
-                URL(self._url + request.raw_path, encoded=True),
-                headers=headers,
+                self._target(request),
+                headers=spelt_alike(headers),
                 data=data,
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if request.transport is None:
                 raise ClientLeftError from error
-            msg = f"keepwarm can't reach Ollama at {self._url}: {_reason(error)}"
+            msg = f"keepwarm can't reach Ollama at {self._upstream}: {_reason(error)}"
             raise UpstreamUnreachableError(msg) from error
+
+
+def origin_form(target: str) -> str:
+    """Return a request's target without scheme and authority, which proxies are sent (RFC 9112 3.2.2)."""
+    if target.startswith("/") or target == "*":
+        return target
+    path = target.partition("://")[2].partition("/")
+    return path[1] + path[2] or "/"
 
 
 async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:

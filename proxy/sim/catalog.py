@@ -184,11 +184,6 @@ class Catalog:
         """The model of that name."""
         return self._entries.get(name.key)
 
-    def by_weights(self, weights: str, name: str) -> Entry | None:
-        """The model that is shown as `name` and has these weights."""
-        entries = (entry for entry in self if entry.spec.weights == weights and entry.name.shortest == name)
-        return next(entries, None)
-
     def copy(self, source: Entry, name: str) -> None:
         """Gives a model one more name: the weights stay one file."""
         weights = source.model.weights or source.name.key

@@ -14,7 +14,7 @@ from proxy.sim import native, openai
 from proxy.sim.answers import answer, embed
 from proxy.sim.anthropic import MessagesApi
 from proxy.sim.ask import ApiError
-from proxy.sim.catalog import Catalog
+from proxy.sim.catalog import MIB, Catalog
 from proxy.sim.clock import Clock
 from proxy.sim.faults import Faults
 from proxy.sim.hosts import host_allowed
@@ -75,15 +75,16 @@ class SimulatedOllama:
         self.requests: deque[Received] = deque(maxlen=_REQUESTS_KEPT)
         self.url = ""
         self._runner: web.AppRunner | None = None
+        self._machine: Machine | None = None
 
     def app(self) -> web.Application:
-        """The application; each has a machine of its own, with nothing loaded."""
+        """The application, on a machine of its own with nothing loaded; needs a running event loop."""
         app = web.Application(middlewares=[_outer(self.requests)], client_max_size=_BODY_LIMIT)
         options = self.options
         catalog = Catalog(options.models, options.load_mib_per_second, options.load_overhead_seconds)
         rng = random.Random(options.seed)  # noqa: S311  a simulation
         scheduler = Scheduler(options.scheduler_options(), rng, self.faults.failing_loads)
-        machine = Machine(scheduler, Clock(options.speed), self.tally)
+        machine = self._machine = Machine(scheduler, Clock(options.speed), self.tally)
         site = Site(options, catalog, machine, self.faults)
         app.add_routes(Library(site).routes())
         app.add_routes([web.post(path, functools.partial(answer, site, api)) for path, api in _APIS])
@@ -101,6 +102,10 @@ class SimulatedOllama:
 
         app.cleanup_ctx.append(close_machine)
         return app
+
+    def free_bytes(self) -> int:
+        """Free GPU memory as its driver tells it; all of it before there is an application."""
+        return self._machine.free_bytes() if self._machine is not None else self.options.gpu_mib * MIB
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Starts it; gives its URL. A machine that was stopped starts again with nothing loaded.

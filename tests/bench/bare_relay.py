@@ -7,16 +7,18 @@ chunk by chunk. Never reads a body, counts nothing, decides nothing, and handles
 import asyncio
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import uvloop
 from aiohttp import web
 from yarl import URL
 
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _OWN = frozenset({"host", "connection", "keep-alive", "transfer-encoding"})
 
 
-def _handler(session: aiohttp.ClientSession, upstream: str):
+def _handler(session: aiohttp.ClientSession, upstream: str) -> _Handler:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         async with session.request(
             request.method,

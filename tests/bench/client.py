@@ -12,6 +12,7 @@ import socket
 import statistics
 import sys
 import time
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -29,8 +30,8 @@ class WrongAnswerError(Exception):
 def request(model: str) -> bytes:
     """The whole of a chat request for this model of the stand-in."""
     body = chat_body(model).encode()
-    head = f"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    return head.encode() + b"\r\n\r\n" + body
+    head = "POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def chat_body(model: str) -> str:
@@ -100,8 +101,8 @@ class _Stream(asyncio.Protocol):
         self._waits = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
     def ask(self) -> None:
         self._head, self._waits = b"", True

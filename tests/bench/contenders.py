@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +134,7 @@ def _keepwarm(upstream: str, folder: Path) -> Iterator[Contender]:
 
 @contextmanager
 def _running(
-    command: list[str | Path], log: Path, core: int = CLIENT_CORE, env: Mapping[str, str] | None = None
+    command: Sequence[str | Path], log: Path, core: int = CLIENT_CORE, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process on this core; what it prints goes to `log`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KEEPWARM_", "OLLAMA_"))}
@@ -168,7 +168,7 @@ def _await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address
                 return
         except OSError:
             time.sleep(0.02)

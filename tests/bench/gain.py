@@ -22,7 +22,7 @@ import click
 
 from tests.bench import ollama_log, workload
 from tests.bench.replay import Sent, replay
-from tests.e2e.keepwarm_process import Keepwarm
+from tests.e2e.keepwarm_process import Keepwarm, KeepwarmProcessError
 from tests.e2e.ollama_build.model_template import STANDARD_MODELS
 from tests.e2e.real_ollama import RealOllama, install_ollama
 
@@ -39,6 +39,7 @@ class Way:
     def __init__(self, name: str, seed: int, requests: Sequence[Sequence[workload.Request]], folder: Path) -> None:
         self.name, self.seed = name, seed
         self.sent: list[Sent] = []
+        self.problems: list[str] = []
         self._requests = requests
         self._folder = folder / f"seed{seed}-{name}"
         self._url = ""
@@ -53,9 +54,16 @@ class Way:
         self._url = self._ollama.url
         if self.name != _DIRECT:
             keepwarm = Keepwarm(self._url, self._folder, {"policy": self.name, "log": {"level": "info"}})
+            stack.callback(keepwarm.kill)
             await keepwarm.start()
-            stack.push_async_callback(keepwarm.stop)
+            stack.push_async_callback(self._stop, keepwarm)
             self._url = keepwarm.url
+
+    async def _stop(self, keepwarm: Keepwarm) -> None:
+        try:
+            await keepwarm.stop()
+        except KeepwarmProcessError as error:  # what was measured is worth reading all the same
+            self.problems.append(str(error))
 
     async def run(self) -> None:
         """Send everything."""
@@ -95,18 +103,16 @@ def main(
     ]
     click.echo(_table(ways, requests, users))
     for way in ways:
-        for sent in way.sent:
-            if sent.error:
-                click.echo(f"error: seed {way.seed}, {way.name}, {sent.model} at {sent.at:.0f} s: {sent.error}")
+        failed = [f"{sent.model} at {sent.at:.0f} s: {sent.error}" for sent in way.sent if sent.error]
+        for problem in failed + way.problems:
+            click.echo(f"error: seed {way.seed}, {way.name}: {problem}")
 
 
 async def _measure(
     seeds: Sequence[int], requests: int, users: int, names: Sequence[str], keep: Path | None
 ) -> list[Way]:
     tokens = _SHORT_ANSWERS if users == 1 else _LONG_ANSWERS
-    planned = {
-        seed: workload.users([model.name for model in _MODELS], requests, seed, users, tokens) for seed in seeds
-    }
+    planned = {seed: workload.users([model.name for model in _MODELS], requests, seed, users, tokens) for seed in seeds}
     build = await asyncio.to_thread(install_ollama)
     with tempfile.TemporaryDirectory(prefix="keepwarm-gain-", ignore_cleanup_errors=True) as folder:
         ways = [Way(name, seed, planned[seed], Path(folder)) for seed in seeds for name in names]
@@ -121,10 +127,14 @@ async def _measure(
             share = (_busy_seconds() - busy_before) / took / (os.cpu_count() or 1)
             click.echo(f"\nseeds {', '.join(map(str, seeds))}: {took:.0f} s, the whole machine's CPU {share:.0%} busy")
         if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            for way in ways:
-                way.keep(keep)
+            await asyncio.to_thread(_keep, ways, keep)
     return ways
+
+
+def _keep(ways: Sequence[Way], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for way in ways:
+        way.keep(folder)
 
 
 async def _show_progress(ways: Sequence[Way], requests: int) -> None:
@@ -148,7 +158,7 @@ def _busy_seconds() -> float:
 def _table(ways: Sequence[Way], requests: int, users: int) -> str:
     lines = [
         f"\n{requests} requests per seed by {users} user{'s' * (users > 1)}, {len(_MODELS)} models, 24 GiB",
-        "seed  way        loads  spills  evicted by Ollama  expired  errors  waited: sum s   mean s   p95 s   to direct",
+        "seed  way        loads  spills  evicted by Ollama  expired  errors  waited: sum s   mean s   p95 s  of direct",
     ]
     direct = {way.seed: way for way in ways if way.name == _DIRECT}
     lines += [_line(str(way.seed), [way], [direct[way.seed]]) for way in ways]
@@ -166,7 +176,7 @@ def _line(seed: str, ways: Sequence[Way], direct: Sequence[Way]) -> str:
         f"{seed:<4}  {ways[0].name:<9}  {sum(each.loads for each in found):>5}  {sum(each.spills for each in found):>6}"
         f"  {sum(each.evictions for each in found):>17}  {sum(each.expiries for each in found):>7}"
         f"  {sum(bool(sent.error) for way in ways for sent in way.sent):>6}  {total:>13.1f}  {total / len(waits):>7.2f}"
-        f"  {statistics.quantiles(waits, n=20)[18]:>6.2f}  {total / sum(way.waited for way in direct):>10.2f}"
+        f"  {statistics.quantiles(waits, n=20)[18]:>6.2f}  {total / sum(way.waited for way in direct):>9.2f}"
     )
 
 

@@ -20,8 +20,8 @@ class Sent:
 
     Attributes:
         at: when it was sent, in seconds since the start.
-        waited: seconds from sending it to the end of the answer, without what Ollama says it took to read the prompt and
-            to generate: the load, the queue, and everything between the client and the model.
+        waited: seconds from sending it to the end of the answer, without what Ollama says that it took to read the
+            prompt and to generate: the load, the queue, and everything between the client and the model.
         error: what went wrong; empty if nothing did.
     """
 

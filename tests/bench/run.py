@@ -1,7 +1,7 @@
-"""What keepwarm costs: `make bench` measures it beside nginx and a bare relay, in interleaved rounds, and prints a table.
+"""What keepwarm costs: `make bench` measures it beside nginx and a bare relay in interleaved rounds, in a table.
 
-A benchmark, not a test: it says which goals hold and exits with 0 either way; a wrong answer does end it. Never measures
-two things at once. docs/benchmarks.md says what the columns mean.
+A benchmark, not a test: it says which goals hold and exits with 0 either way; a wrong answer does end it. Never
+measures two things at once. docs/benchmarks.md says what the columns mean.
 """
 
 import json
@@ -18,17 +18,15 @@ from pathlib import Path
 
 import click
 
-from tests.bench import client
+from tests.bench import client, report
 from tests.bench.contenders import CLIENT_CORE, PROXY_CORE, Contender, all_contenders
+from tests.bench.report import Figures
 
 _HERE = Path(__file__).parent
 _CONNECTIONS = 64
-_ADDED_P50_SECONDS = 0.3e-3
-_LATER_P99_SECONDS = 2e-3
-_RATE_RATIO = 0.8
 _REQUESTS = re.compile(r"^keepwarm_requests_total\{.*outcome=\"(\w+)\".*\} (\S+)$", re.MULTILINE)
 
-Figures = dict[str, float]
+Command = list[str | Path]
 
 
 class WrongFiguresError(Exception):
@@ -53,9 +51,7 @@ def main(rounds: int, seconds: float, *, quick: bool) -> None:
         click.echo("\r" + " " * 40 + "\r", err=True, nl=False)
         outcomes = _outcomes(contenders[-1])
     medians = {name: _medians(figures) for name, figures in measured.items()}
-    click.echo(_table(medians))
-    click.echo(_goals(medians))
-    click.echo(_conditions(rounds, seconds, outcomes))
+    click.echo(f"{report.table(medians)}\n\n{report.goals(medians)}\n\n{_conditions(rounds, seconds, outcomes)}")
 
 
 def _measure(contender: Contender, seconds: float) -> Figures:
@@ -77,24 +73,25 @@ def _measure(contender: Contender, seconds: float) -> Figures:
 
 
 def _client(what: str, contender: Contender, seconds: float) -> Figures:
-    command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, _HERE / "client.py", what, contender.url, str(seconds)]
+    command: Command = [sys.executable, _HERE / "client.py", what, contender.url, str(seconds)]
     figures: Figures = json.loads(_output(command, contender))
     return figures
 
 
 def _wrk(contender: Contender, seconds: float) -> int:
     """Requests that were answered within so many seconds."""
-    command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds:g}s"]
-    said = _output([*command, "-s", _HERE / "post.lua", f"{contender.url}/api/chat"], contender)
+    command: Command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds:g}s", "-s", _HERE / "post.lua"]
+    said = _output([*command, f"{contender.url}/api/chat"], contender)
     found = re.search(r"(\d+) requests in", said)
     if not found or "Non-2xx" in said or "Socket errors" in said:
         raise WrongFiguresError(f"wrk on {contender.name}:\n{said}")
     return int(found[1])
 
 
-def _output(command: list[str | Path], contender: Contender) -> str:
+def _output(command: Command, contender: Contender) -> str:
     env = {**os.environ, "BENCH_BODY": client.chat_body("quick")}
-    ran = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+    pinned: Command = ["taskset", "-c", str(CLIENT_CORE), *command]
+    ran = subprocess.run(pinned, check=False, capture_output=True, text=True, env=env)
     if ran.returncode:
         raise WrongFiguresError(f"{contender.name}: {ran.stderr[-2000:]}")
     return ran.stdout
@@ -102,7 +99,7 @@ def _output(command: list[str | Path], contender: Contender) -> str:
 
 def _outcomes(keepwarm: Contender) -> dict[str, int]:
     """What keepwarm says that it made of the requests: the figures count only if all of them were managed."""
-    with urllib.request.urlopen(f"{keepwarm.admin_url}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{keepwarm.admin_url}/metrics", timeout=10) as answer:  # noqa: S310 - our own address
         found = _REQUESTS.findall(answer.read().decode())
     counts: dict[str, int] = defaultdict(int)
     for outcome, count in found:
@@ -114,43 +111,12 @@ def _medians(rounds: list[Figures]) -> Figures:
     return {key: statistics.median(figures[key] for figures in rounds) for key in rounds[0]}
 
 
-def _table(medians: dict[str, Figures]) -> str:
-    lines = [
-        "             one connection, ms        64 connections                   64 paced streams, ms      one big stream",
-        "             p50    added  p99         requests/s  CPU us  to direct  to bare   first p50  p99    later p99  MB/s  to bare",
-    ]
-    direct, bare = medians["direct"], medians["bare relay"]
-    for name, own in medians.items():
-        lines.append(
-            f"{name:<12} {own['alone_p50'] * 1e3:.3f}  {(own['alone_p50'] - direct['alone_p50']) * 1e3:.3f}"
-            f"  {own['alone_p99'] * 1e3:<10.3f}  {own['rate']:>10,.0f}  {own['cpu_per_request'] * 1e6:>6.0f}"
-            f"  {own['rate'] / direct['rate']:>9.2f}  {own['rate'] / bare['rate']:>7.2f}"
-            f"   {own['first_p50'] * 1e3:>9.2f}  {own['first_p99'] * 1e3:<5.2f}"
-            f"  {(own['first_p99'] - direct['first_p99']) * 1e3:>9.2f}"
-            f"  {own['bytes_per_second'] / 1e6:>5,.0f}  {own['bytes_per_second'] / bare['bytes_per_second']:>7.2f}"
-        )
-    return "\n".join(lines)
-
-
-def _goals(medians: dict[str, Figures]) -> str:
-    direct, bare, own = medians["direct"], medians["bare relay"], medians["keepwarm"]
-    added = own["alone_p50"] - direct["alone_p50"]
-    later = own["first_p99"] - direct["first_p99"]
-    ratio = own["rate"] / bare["rate"]
-    lines = (
-        (added <= _ADDED_P50_SECONDS, f"added p50 alone {added * 1e3:.3f} ms", f"<= {_ADDED_P50_SECONDS * 1e3:g} ms"),
-        (later <= _LATER_P99_SECONDS, f"first chunk p99 {later * 1e3:.2f} ms later", f"<= {_LATER_P99_SECONDS * 1e3:g} ms"),
-        (ratio >= _RATE_RATIO, f"requests/s {ratio:.2f} of the bare relay's", f">= {_RATE_RATIO}"),
-    )
-    return "\n" + "\n".join(f"{'holds ' if holds else 'MISSED'}  {figure} (goal: {goal})" for holds, figure, goal in lines)
-
-
 def _conditions(rounds: int, seconds: float, outcomes: dict[str, int]) -> str:
-    cores = "one core for both, so costs add up" if CLIENT_CORE == PROXY_CORE else "clients and stand-in on another core"
+    cores = f"contenders on core {PROXY_CORE}, clients and stand-in on core {CLIENT_CORE}"
     counted = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items())
     return (
-        f"\nmedians of {rounds} rounds of {seconds:g} s; contender on core {PROXY_CORE}, {cores}; "
-        f"load average {os.getloadavg()[0]:.1f}\nkeepwarm counted its requests as: {counted}"
+        f"Medians of {rounds} rounds of {seconds:g} s; {cores}; load average {os.getloadavg()[0]:.1f}.\n"
+        f"keepwarm counted its requests as: {counted}."
     )
 
 

@@ -10,9 +10,12 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MODELS = ("quick", "paced", "big")
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -84,8 +87,8 @@ class StandIn(asyncio.Protocol):
         self._due = 0.0
         self._streaming = self._paused = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

@@ -37,7 +37,7 @@ class Proxy:
     async def client(self, *, buffer_bytes: int = 2**16) -> Wire:
         """Connect to the client port; closed at the end of the test."""
         wire = await Wire.connect(self.client_url, buffer_bytes=buffer_bytes)
-        self.stack.callback(wire.close)
+        self.stack.callback(wire.reset)
         return wire
 
 
@@ -50,7 +50,7 @@ class StartProxy(Protocol):
 def settings_file(folder: Path, upstream_url: str, **settings: dict[str, object]) -> Path:
     """Write a settings file: any free ports, everything that is kept in the folder."""
     sections: dict[str, dict[str, object]] = {
-        "server": {"listen": "127.0.0.1:0"},
+        "server": {"listen": "127.0.0.1:0", "shutdown_grace": "1s"},
         "admin": {"listen": "127.0.0.1:0"},
         "upstream": {"url": upstream_url},
         "memory": {"budget": "24GiB"},
@@ -65,7 +65,7 @@ def settings_file(folder: Path, upstream_url: str, **settings: dict[str, object]
 
 @pytest.fixture
 async def start_proxy(tmp_path: Path) -> AsyncIterator[StartProxy]:
-    async with AsyncExitStack() as apps, AsyncExitStack() as clients:
+    async with AsyncExitStack() as apps, AsyncExitStack() as clients:  # clients leave first
 
         async def start(upstream_url: str, **settings: dict[str, object]) -> Proxy:
             file = SettingsFile(settings_file(tmp_path, upstream_url, **settings), {})

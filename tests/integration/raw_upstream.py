@@ -138,12 +138,10 @@ async def raw_upstream(port: int = 0) -> AsyncIterator[RawUpstream]:
     upstream = RawUpstream()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(upstream.serve(reader, writer))
         tasks.add(task)
-        await upstream.serve(reader, writer)
-        tasks.discard(task)
+        task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -121,7 +121,7 @@ async def test_end_to_end_headers_pass_and_repeated_ones_stay_in_order(client: W
         pairs = (line.split(":", 1) for line in headers)
         sent = [(name.lower(), value.strip()) for name, value in pairs]
         own = {"host", "content-length", "x-client"}
-            assert [(name.lower(), value) for name, value in head.headers if name.lower() not in own] == sent
+        assert [(name.lower(), value) for name, value in head.headers if name.lower() not in own] == sent
 
 
 async def test_headers_of_the_clients_connection_do_not_pass(client: Wire, upstream: RawUpstream) -> None:
@@ -227,7 +227,9 @@ async def test_a_connection_to_the_upstream_is_used_again(client: Wire, upstream
     assert upstream.connections == opened
 
 
-@pytest.mark.parametrize("target", ["*@{}/x", "@{}/x", "http://{}/x", "//{}/x", "/@{}/x", "/\\@{}/x", ":1@{}/x", "*?@{}/"])
+@pytest.mark.parametrize(
+    "target", ["*@{}/x", "@{}/x", "http://{}/x", "//{}/x", "/@{}/x", "/\\@{}/x", ":1@{}/x", "*?@{}/"]
+)
 async def test_no_target_leads_to_another_server(client: Wire, upstream: RawUpstream, target: str) -> None:
     async with raw_upstream() as other:
         await client.send(request(target.format(other.url.removeprefix("http://")), method="GET"))
