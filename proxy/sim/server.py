@@ -113,7 +113,9 @@ class SimulatedOllama:
         Raises:
             OSError: The port is taken.
         """
-        self._runner = web.AppRunner(self.app(), handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(
+            self.app(), handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS, access_log=None
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
         address = self._runner.addresses[0]

@@ -80,6 +80,20 @@ class Contender:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) * _TICK_SECONDS
 
+    @contextmanager
+    def on_core(self, core: int) -> Iterator[None]:
+        """Have it on this core for a while, with all its threads."""
+        self._move(core)
+        try:
+            yield
+        finally:
+            self._move(PROXY_CORE)
+
+    def _move(self, core: int) -> None:
+        if self.pid is not None:
+            for thread in Path(f"/proc/{self.pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
+
 
 @contextmanager
 def all_contenders(folder: Path) -> Iterator[list[Contender]]:
@@ -118,7 +132,7 @@ def _bare_relay(upstream: str, folder: Path) -> Iterator[Contender]:
 @contextmanager
 def _keepwarm(upstream: str, folder: Path) -> Iterator[Contender]:
     log = folder / "keepwarm.log"
-    command = [Path(sys.executable).with_name("keepwarm"), "serve"]
+    command: list[str | Path] = [Path(sys.executable).with_name("keepwarm"), "serve"]
     env = {
         "XDG_CONFIG_HOME": str(folder),  # not the settings of whoever runs this
         "KEEPWARM_SERVER_LISTEN": "127.0.0.1:0",

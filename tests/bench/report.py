@@ -23,6 +23,7 @@ _COLUMNS = (
     _Column("one connection, ms", "p50", ".3f", lambda own, _, __: own["alone_p50"] * 1e3),
     _Column("", "p99", ".3f", lambda own, _, __: own["alone_p99"] * 1e3),
     _Column("", "added p50", ".3f", lambda own, direct, _: _added_ms(own, direct)),
+    _Column("", "2 cores", ".3f", lambda own, direct, _: (own["apart_p50"] - direct["apart_p50"]) * 1e3),
     _Column("64 connections", "req/s", ",.0f", lambda own, _, __: own["rate"]),
     _Column("", "CPU us", ",.0f", lambda own, _, __: own["cpu_per_request"] * 1e6),
     _Column("", "of direct", ".2f", lambda own, direct, _: own["rate"] / direct["rate"]),

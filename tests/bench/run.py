@@ -55,7 +55,9 @@ def main(rounds: int, seconds: float, *, quick: bool) -> None:
 
 
 def _measure(contender: Contender, seconds: float) -> Figures:
-    alone = _client("alone", contender, seconds / 2)
+    with contender.on_core(CLIENT_CORE):
+        alone = _client("alone", contender, seconds / 2)
+    apart = _client("alone", contender, seconds / 2)
     used, began = contender.cpu_seconds(), time.monotonic()
     count = _wrk(contender, seconds)
     used, took = contender.cpu_seconds() - used, time.monotonic() - began
@@ -63,6 +65,7 @@ def _measure(contender: Contender, seconds: float) -> Figures:
     return {
         "alone_p50": alone["p50"],
         "alone_p99": alone["p99"],
+        "apart_p50": apart["p50"],
         "rate": count / seconds,
         "cpu_per_request": used / count,
         "cpu_share": used / took,
