@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ import click
 import platformdirs
 
 from proxy import __version__
-from proxy.app import running_app, serve_until_stopped
+from proxy.app import ListenError, running_app, serve_until_stopped
 from proxy.domain.units import parse_bytes, parse_duration
 from proxy.settings import SettingsError, SettingsFile, load, show
 from proxy.sim.catalog import DEFAULT_MODELS, SimModel
@@ -157,13 +158,17 @@ def _simulated_model(text: str) -> SimModel:
 def _run_demo(config: Path | None, options: SimulatedOllamaOptions, port: int) -> None:
     async def run() -> None:
         ollama = SimulatedOllama(options)
-        url = await ollama.start(port=port)
-        click.secho(f"SIMULATED OLLAMA at {url}: made-up models and answers, no GPU.", fg="yellow", bold=True, err=True)
         try:
-            env = {"KEEPWARM_MEMORY_BUDGET": f"{options.gpu_mib}MiB", **os.environ, "KEEPWARM_UPSTREAM_URL": url}
-            await _serve(_settings_file(config, env))
-        finally:
-            await ollama.stop()
+            url = await ollama.start(port=port)
+        except OSError as error:
+            raise ListenError(f"--port: the simulated Ollama can't listen on {port}: {error.strerror}") from error
+        click.secho(f"SIMULATED OLLAMA at {url}: made-up models and answers, no GPU.", fg="yellow", bold=True, err=True)
+        with tempfile.TemporaryDirectory(prefix="keepwarm-demo-") as folder:  # made-up usage is no history
+            own = {"KEEPWARM_MEMORY_BUDGET": f"{options.gpu_mib}MiB", "KEEPWARM_STORE_PATH": f"{folder}/usage.sqlite"}
+            try:
+                await _serve(_settings_file(config, {**own, **os.environ, "KEEPWARM_UPSTREAM_URL": url}))
+            finally:
+                await ollama.stop()
 
     _run(run())
 
@@ -174,8 +179,11 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         import uvloop  # noqa: PLC0415 - not to be had on Windows
 
         loop_factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(work)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(work)
+    except ListenError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _settings_file(config: Path | None, env: dict[str, str] | os._Environ[str]) -> SettingsFile:

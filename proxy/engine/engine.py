@@ -92,7 +92,8 @@ class Engine:
         state, request, facts = self.state, event.request, event.facts
         state.last_activity_at = event.at
         if facts is None:
-            reason = "Ollama does not know this model, or could not be asked about it"
+            unknown = f"residents are not known: {state.unknown_reason}"
+            reason = "Ollama does not know this model, or could not be asked about it" if state.known else unknown
             serving.pass_unmanaged(state, event.request_id, request, reason, event.at)
             return
         model = self._identities.key(request.model, facts.weights)

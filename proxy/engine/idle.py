@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause
-from proxy.engine import operation, worth
+from proxy.domain.model import RunnerOptions
+from proxy.engine import keep_alive, operation, worth
+from proxy.engine.state import Running
 
 if TYPE_CHECKING:
     from proxy.engine.state import Resident, State
@@ -17,6 +19,7 @@ _UNLOAD_WAIT_SECONDS = 5.2
 _LOOK_AGAIN_SECONDS = 6.0
 _RAREST_LOOK_SECONDS = 600.0
 _EXPIRY_GRACE_SECONDS = 1.0
+_RENEWAL_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -31,6 +34,10 @@ class IdleWork:
         if state.operation is not None or state.held or not state.known:
             return
         for resident in state.residents.values():
+            if _renewed_at(state, resident) <= at:
+                runs = resident.runs or Running(resident.shown, RunnerOptions())
+                resident.written = None
+                keep_alive.touch_if_outdated(state, resident, runs, keep_alive.decide(state, resident.model, at), at)
             if _expires_at(state, resident) <= at:
                 reason = f"idle for {at - resident.last_used_at:.0f} s, worth keeping {resident.ttl_seconds:.0f} s"
                 operation.begin_clearing(state, resident.model, Cause.EXPIRY, reason, at)
@@ -52,8 +59,9 @@ class IdleWork:
         """Return when there may be something to do, unix seconds; infinity: not before something happens."""
         if state.operation is not None or state.held or not state.known:
             return math.inf
-        expiries = (_expires_at(state, resident) for resident in state.residents.values())
-        return min(self.next_look(state), min(expiries, default=math.inf))
+        residents = state.residents.values()
+        times = [min(_expires_at(state, resident), _renewed_at(state, resident)) for resident in residents]
+        return min(self.next_look(state), *times, math.inf)
 
     def _last_look(self, state: State) -> float:
         if self.looked_at < state.last_activity_at:
@@ -67,6 +75,15 @@ class IdleWork:
             self.pause_seconds = min(_RAREST_LOOK_SECONDS, 2 * self.pause_seconds)
         else:
             operation.begin_clearing(state, ahead.victim, Cause.ROOM_AHEAD, ahead.reason, at)
+
+
+def _renewed_at(state: State, resident: Resident) -> float:
+    """When a pinned model's timer is to be wound up again: Ollama knows no number that is finite and never ends."""
+    if not state.settings.rule_for(resident.model).pin or not resident.idle or resident.leaving:
+        return math.inf
+    if resident.model in state.touching:
+        return math.inf
+    return resident.expires_at - min(_RENEWAL_SECONDS, (resident.written or 0) / 2)
 
 
 def _expires_at(state: State, resident: Resident) -> float:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ARRIVAL_SECONDS = 0.02
 """What was just sent with a keep_alive must reach Ollama before a load makes it choose victims (OLLAMA.md 19)."""
+_DRIVER_SETTLE_SECONDS = 0.05
+"""Where the driver tells what is free it is asked after each unload, however short the settling."""
 _REPAIR_FACTOR = 4.0
 _LONGEST_SETTLE_SECONDS = 5.0
 
@@ -86,6 +88,7 @@ def load(state: State, at: float) -> None:
         operation.stage = Stage.SETTLING
         return
     operation.others_bytes = state.used_bytes()
+    operation.page_cache_warm = worth.page_cache_warm(state, operation.model, at)
     operation.stage = Stage.LOADING
     operation.keep_alive = max(1, keep_alive.decide(state, operation.model, at))
     facts = state.learnt(operation.model).facts
@@ -169,10 +172,10 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
             _repair(state, operation, resident, spilled, at)
             return
         if spilled:
+            resident.others_bytes = None  # the driver may have told Ollama too little (OLLAMA.md 18)
             state.budget = state.budget.with_spill(state.used_bytes())
         if not operation.upstream_evicted:
-            warm = worth.page_cache_warm(state, operation.model, at)
-            state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=warm)
+            state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=operation.page_cache_warm)
     state.operation = None
     serving.serve_waiting(state, operation.model, operation.loads, at)
     serving.refresh_stale(state, at)
@@ -227,7 +230,8 @@ def _should_have_fitted(state: State, operation: Operation, observed: ObservedRe
 
 
 def _pause(state: State, at: float) -> float:
-    settled_at = state.last_unload_at + state.settle_seconds
+    shortest = _DRIVER_SETTLE_SECONDS if state.budget.driver_total is not None else 0.0
+    settled_at = state.last_unload_at + max(shortest, state.settle_seconds)
     arrived_at = state.last_write_at + ARRIVAL_SECONDS if state.residents else 0.0
     return max(0.0, max(settled_at, arrived_at) - at)
 

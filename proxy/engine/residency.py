@@ -90,7 +90,7 @@ def _take_over(state: State, model: str, line: ObservedResident, at: float) -> N
     resident.context_length = line.context_length
     if resident.leaving is Cause.EXPIRY and model not in _victims(state):
         resident.leaving, resident.expires_at = None, max(line.expires_at, at + _EXPIRY_SLACK_SECONDS)
-    elif resident.written is None or _others_wrote(resident, line):
+    elif resident.written is None or _others_wrote(state, resident, line):
         resident.written, resident.expires_at = None, line.expires_at
     if resident.runs is not None:
         learnt = state.learnt(model)
@@ -102,8 +102,13 @@ def _take_over(state: State, model: str, line: ObservedResident, at: float) -> N
             learnt.automatic_context = line.context_length
 
 
-def _others_wrote(resident: Resident, line: ObservedResident) -> bool:
-    """Someone gave it another keep_alive past the proxy; `/api/ps` itself may lag by 5 s (OLLAMA.md 17)."""
+def _others_wrote(state: State, resident: Resident, line: ObservedResident) -> bool:
+    """Someone gave it another keep_alive past the proxy; `/api/ps` itself may lag by 5 s (OLLAMA.md 17).
+
+    During a load it may as well be Ollama, which zeroes the keep_alive of a victim of its own.
+    """
+    if state.operation is not None and state.operation.load_under_way:
+        return False
     return resident.idle and abs(line.expires_at - resident.expires_at) > _PS_LAG_SECONDS
 
 

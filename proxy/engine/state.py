@@ -129,6 +129,7 @@ class Operation:
     keep_alive: int = 0
     loaded_at: float = 0.0
     load_seconds: float = 0.0
+    page_cache_warm: bool = False
     others_bytes: int = 0
     upstream_evicted: bool = False
     repaired: bool = False

@@ -22,15 +22,16 @@ _PAGE_CACHE_SECONDS = 3600.0
 
 
 def needed_bytes(state: State, model: str, options: RunnerOptions) -> int:
-    """GPU memory that the model will take with these options: as seen before, else by Ollama's own formula."""
+    """GPU memory to make free for the model with these options: as seen before, but no less than Ollama predicts.
+
+    Ollama decides by its prediction whether others have to leave, whatever the model then takes.
+    """
     learnt = state.learnt(model)
-    seen = learnt.bytes_by_num_ctx.get(options.num_ctx)
-    if seen is not None:
-        return seen
+    seen = learnt.bytes_by_num_ctx.get(options.num_ctx, 0)
     if learnt.facts is None:
-        return 0
+        return seen
     automatic = learnt.automatic_context or automatic_num_ctx(state.budget.total(state.settings))
-    return learnt.facts.estimated_bytes(options.num_ctx, automatic)
+    return max(seen, learnt.facts.estimated_bytes(options.num_ctx, automatic))
 
 
 def load_seconds(state: State, model: str, at: float) -> float:

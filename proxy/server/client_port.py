@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -51,13 +52,32 @@ class ClientPort:
         self._catalogue = catalogue
         self._metrics = metrics
         self._json_limit = json_limit
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Relay the request; a model request waits until the engine admits it."""
+        self._active += 1
+        self._idle.clear()
+        try:
+            return await self._handle(request)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no request is being handled, `seconds` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = unquote(origin_form(request.raw_path).partition("?")[0])
-        await _continue_if_expected(request)
         endpoint = _ENDPOINTS.get(path) if request.method == "POST" else None
         if endpoint is None:
+            _continue_if_expected(request)
             return await self._pass(request, path, None)
         try:
             content = await _read(request, self._json_limit())
@@ -87,7 +107,7 @@ class ClientPort:
 
     async def _run(self, request: web.BaseRequest, body: ModelBody, arrived_at: float) -> web.StreamResponse:
         """Relay a request that runs a model, once it is admitted."""
-        facts = await self._catalogue.facts(body.request.model)
+        facts = await self._catalogue.facts(body.request.model) if self._dispatcher.manages else None
         request_id = self._dispatcher.next_id()
         watch = _Answering(self._dispatcher, request_id)
         ending, status = Ending.CLIENT_GONE, 0
@@ -146,7 +166,7 @@ class _Answering(_Passing):
         self.tail.add(content)
 
 
-async def _continue_if_expected(request: web.BaseRequest) -> None:
+def _continue_if_expected(request: web.BaseRequest) -> None:
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= aiohttp.HttpVersion11:
         transport = request.transport
         if transport is not None:
@@ -157,6 +177,7 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
     too_large = f"the JSON body is larger than {limit} bytes, keepwarm's limits.json_body"
     if (request.content_length or 0) > limit:
         raise _TooLargeError(too_large)
+    _continue_if_expected(request)
     parts, size = [], 0
     async for chunk in request.content.iter_any():
         parts.append(chunk)

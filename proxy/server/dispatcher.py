@@ -59,6 +59,11 @@ class Dispatcher:
         self._wake: asyncio.TimerHandle | None = None
         self._observing = asyncio.Lock()
 
+    @property
+    def manages(self) -> bool:
+        """Whether residents are known: where they are not, requests pass as they come."""
+        return self._engine.state.known
+
     def now(self) -> float:
         """Return the time that events are stamped with."""
         return self._clock()

@@ -6,6 +6,9 @@ off upstream is aborted towards the client, never ended as if it were complete.
 
 from __future__ import annotations
 
+import socket
+import struct
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -16,7 +19,8 @@ from proxy import __version__
 from proxy.server.headers import end_to_end, spelt_alike
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncio
+    from collections.abc import AsyncIterator, Iterator
 
 _SERVER = f"keepwarm/{__version__}"
 
@@ -60,7 +64,8 @@ class Relay:
         answer = await self._send(request, body)
         try:
             watcher.started(answer.status)
-            return await _answer(request, answer, watcher)
+            with _broken_when_closed(answer):
+                return await _answer(request, answer, watcher)
         finally:
             answer.close() if not answer.content.at_eof() else answer.release()
 
@@ -117,8 +122,7 @@ async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, watc
         try:
             chunk, _ = await answer.content.readchunk()
         except (aiohttp.ClientError, OSError) as error:
-            if request.transport is not None:
-                request.transport.abort()
+            _abort(request)
             raise UpstreamBrokeError(_reason(error)) from error
         if chunk:
             watcher.chunk(chunk)
@@ -127,6 +131,37 @@ async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, watc
             except ConnectionResetError as error:
                 raise ClientLeftError from error
     return response
+
+
+@contextmanager
+def _broken_when_closed(answer: aiohttp.ClientResponse) -> Iterator[None]:
+    """Let reading fail when the connection is gone: after a malformed chunk aiohttp itself would wait for ever."""
+
+    def fail(closed: asyncio.Future[None]) -> None:
+        closed.exception()  # retrieved, so that nobody logs it
+        if answer.content.exception() is None and not answer.content.is_eof():
+            answer.content.set_exception(aiohttp.ClientPayloadError("the connection was closed in mid-answer"))
+
+    protocol = answer.connection.protocol if answer.connection is not None else None
+    closed = protocol.closed if protocol is not None else None
+    if closed is None:  # the answer is complete already
+        yield
+        return
+    closed.add_done_callback(fail)
+    try:
+        yield
+    finally:
+        closed.remove_done_callback(fail)  # the future lives as long as the pooled connection
+
+
+def _abort(request: web.BaseRequest) -> None:
+    """Reset the client's connection: without chunks (HTTP/1.0) a plain end would look like the end of the answer."""
+    transport = request.transport
+    if transport is not None:
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
 
 
 def _reason(error: BaseException) -> str:

@@ -108,9 +108,9 @@ class Memory(Section):
     )
     reserve: Size = key(
         "512MiB",
-        "GPU memory that `budget: auto` leaves alone: the driver, the desktop and each CUDA context take their part\n"
-        "without telling Ollama, and a model that misses its place by a little spills and is 5 to 20 times slower.\n"
-        "0B where nothing else uses the GPU.",
+        "GPU memory that is left alone where the driver tells how much there is: the driver, the desktop and each\n"
+        "CUDA context take their part without telling Ollama, and a model that misses its place by a little spills\n"
+        "and is 5 to 20 times slower. 0B where nothing else uses the GPU.",
     )
     max_models: CountOrAuto = key(
         "auto",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _KEPT_MODELS = 1000
 _KEPT_SECONDS = 600.0
+_FAILED_SECONDS = 5.0
 
 
 class Catalogue:
@@ -24,13 +25,14 @@ class Catalogue:
     def __init__(self, api: OllamaApi) -> None:
         self._api = api
         self._facts: TTLCache[str, ModelFacts] = TTLCache(_KEPT_MODELS, _KEPT_SECONDS)
+        self._failed: TTLCache[str, bool] = TTLCache(_KEPT_MODELS, _FAILED_SECONDS)
         self._asking: dict[tuple[str, int], asyncio.Task[ModelFacts | None]] = {}
         self._generation = 0
 
     async def facts(self, model: str) -> ModelFacts | None:
         """Return the facts of a model by canonical name; None: Ollama doesn't know it, or can't be asked."""
         known = self._facts.get(model)
-        if known is not None:
+        if known is not None or model in self._failed:
             return known
         key = (model, self._generation)
         asking = self._asking.get(key)
@@ -50,6 +52,7 @@ class Catalogue:
     def forget(self) -> None:
         """Forget everything: a model was pulled, created, copied or deleted."""
         self._facts.clear()
+        self._failed.clear()
         self._generation += 1  # what is being asked now may be out of date when it comes
 
     async def close(self) -> None:
@@ -62,6 +65,7 @@ class Catalogue:
         try:
             facts = await self._api.facts(model)
         except UpstreamError:
+            self._failed[model] = True  # or each request would wait for the next failure
             return None
         if facts is not None and generation == self._generation:
             self._facts[model] = facts

@@ -64,12 +64,14 @@ class Contender:
 
     Attributes:
         url: where it answers, without a slash at the end.
+        log: what it prints.
         pid: its process; None: there is none, the stand-in itself answers.
         admin_url: keepwarm's admin port.
     """
 
     name: str
     url: str
+    log: Path
     pid: int | None = None
     admin_url: str = ""
 
@@ -102,7 +104,7 @@ def all_contenders(folder: Path) -> Iterator[list[Contender]]:
         stand_in = stack.enter_context(_running([sys.executable, _HERE / "stand_in.py"], folder / "stand_in.log"))
         url = _said(stand_in, folder / "stand_in.log", r"^(http://\S+)$")[0]
         yield [
-            Contender("direct", url),
+            Contender("direct", url, folder / "stand_in.log"),
             stack.enter_context(_nginx(url, folder)),
             stack.enter_context(_bare_relay(url, folder)),
             stack.enter_context(_keepwarm(url, folder)),
@@ -119,14 +121,14 @@ def _nginx(upstream: str, folder: Path) -> Iterator[Contender]:
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
     with _running([program, "-p", folder, "-c", config], folder / "nginx.log", PROXY_CORE) as process:
         _await_answer(f"http://127.0.0.1:{port}/api/ps", process, folder / "error.log")
-        yield Contender("nginx", f"http://127.0.0.1:{port}", process.pid)
+        yield Contender("nginx", f"http://127.0.0.1:{port}", folder / "error.log", process.pid)
 
 
 @contextmanager
 def _bare_relay(upstream: str, folder: Path) -> Iterator[Contender]:
     log = folder / "bare_relay.log"
     with _running([sys.executable, _HERE / "bare_relay.py", upstream], log, PROXY_CORE) as process:
-        yield Contender("bare relay", _said(process, log, r"^(http://\S+)$")[0], process.pid)
+        yield Contender("bare relay", _said(process, log, r"^(http://\S+)$")[0], log, process.pid)
 
 
 @contextmanager
@@ -143,7 +145,7 @@ def _keepwarm(upstream: str, folder: Path) -> Iterator[Contender]:
     }
     with _running(command, log, PROXY_CORE, env) as process:
         url, admin = _said(process, log, r"^keepwarm \S+: (http://\S+) -> \S+, admin (http://\S+)$")
-        yield Contender("keepwarm", url, process.pid, admin)
+        yield Contender("keepwarm", url, log, process.pid, admin)
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def _wrk(contender: Contender, seconds: float) -> int:
     said = _output([*command, f"{contender.url}/api/chat"], contender)
     found = re.search(r"(\d+) requests in", said)
     if not found or "Non-2xx" in said or "Socket errors" in said:
-        raise WrongFiguresError(f"wrk on {contender.name}:\n{said}")
+        raise _wrong(contender, said)
     return int(found[1])
 
 
@@ -96,8 +96,13 @@ def _output(command: Command, contender: Contender) -> str:
     pinned: Command = ["taskset", "-c", str(CLIENT_CORE), *command]
     ran = subprocess.run(pinned, check=False, capture_output=True, text=True, env=env)
     if ran.returncode:
-        raise WrongFiguresError(f"{contender.name}: {ran.stderr[-2000:]}")
+        raise _wrong(contender, ran.stderr)
     return ran.stdout
+
+
+def _wrong(contender: Contender, said: str) -> WrongFiguresError:
+    log = contender.log.read_text(errors="replace")
+    return WrongFiguresError(f"{contender.name}: {said[-2000:]}\nits log ends with:\n{log[-4000:]}")
 
 
 def _outcomes(keepwarm: Contender) -> dict[str, int]:

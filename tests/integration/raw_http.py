@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 PATIENCE_SECONDS = 5.0
 _READ_BYTES = 2**16
@@ -142,6 +142,17 @@ class Wire:
     def reset(self) -> None:
         """Close so that the other side sees a reset."""
         self.writer.transport.abort()
+
+
+async def until(check: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Wait until it is so.
+
+    Raises:
+        TimeoutError: it is still not so.
+    """
+    async with asyncio.timeout(seconds):
+        while not await check():  # noqa: ASYNC110 - what is waited for happens in another program
+            await asyncio.sleep(0.005)
 
 
 def request(target: str, body: bytes = b"", *headers: str, method: str = "POST") -> bytes:

@@ -16,6 +16,8 @@ from tests.integration.raw_http import Head, Wire, answer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    Manage = Callable[[Head, Any, Wire], Awaitable[bytes]]
+
 
 _MIB = 2**20
 
@@ -56,7 +58,7 @@ class RawUpstream:
     known: set[str] = field(default_factory=lambda: {"warm:latest", "cold:latest"})
     managed: list[tuple[str, Any]] = field(default_factory=list)
     connections: int = 0
-    manage: Callable[[Head, Any, Wire], Awaitable[bytes]] = field(init=False)
+    manage: Manage = field(init=False)
     load_may_end: asyncio.Event = field(default_factory=asyncio.Event)
     _arrived: asyncio.Queue[Exchange] = field(default_factory=asyncio.Queue)
 

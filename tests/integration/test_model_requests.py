@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.integration.raw_http import answer, request
 
 if TYPE_CHECKING:
     from tests.integration.conftest import StartProxy
-    from tests.integration.raw_http import Wire
+    from tests.integration.raw_http import Head, Wire
     from tests.integration.raw_upstream import Exchange, RawUpstream
 
 NATIVE = [endpoint for endpoint in Endpoint if endpoint.carries_keep_alive]
@@ -66,8 +66,6 @@ async def test_the_other_endpoints_bodies_pass_unmodified(client: Wire, upstream
         b'{"model":7,"keep_alive":1}',
         b'{"model":"nobody","keep_alive":1, "x" : 1e999}',
         b'{"model":"warm","keep_alive":1} and more',
-        b'{"model":"big:cloud","keep_alive":"1s"}',
-        b'{"model":"gpt-oss:120b-cloud","keep_alive":-1}',
         b'{"model":"warm","keep_alive":' + b"1" * 400 + b',"options":{"num_ctx":' + b"9" * 400 + b"}}",
     ],
     ids=lambda content: content.decode()[:30],
@@ -81,6 +79,18 @@ async def test_what_is_not_ours_passes_as_it_came(
     else:
         assert body == content
         assert exchange.head.length == len(content)
+
+
+@pytest.mark.parametrize("path", list(Endpoint))
+@pytest.mark.parametrize("model", ["big:cloud", "gpt-oss:120b-cloud", "Big:Cloud"])
+async def test_a_model_that_runs_elsewhere_is_not_managed(
+    client: Wire, upstream: RawUpstream, path: Endpoint, model: str
+) -> None:
+    upstream.known.add(model.lower())
+    content = b'{"model":"%b","keep_alive":"1s","prompt":"hi"}' % model.encode()
+    _, body = await sent_up(client, upstream, request(path, content))
+    assert body == content
+    assert not [asked for asked in upstream.managed if model.lower() in str(asked)]
 
 
 @pytest.mark.parametrize("path", ["/api/chat?x=1", "/api/%63hat", "/api/chat?"])
@@ -130,10 +140,10 @@ async def test_a_load_that_fails_lets_the_requests_through_as_they_came(
     proxy = await start_proxy(upstream.url)
     as_ollama = upstream.manage
 
-    async def no_loads(head: object, body: object, wire: object) -> bytes:
-        if getattr(head, "target", "") == "/api/generate":
+    async def no_loads(head: Head, body: Any, wire: Wire) -> bytes:
+        if head.target == "/api/generate":
             return answer(b'{"error":"no room"}', status="500 Internal Server Error")
-        return await as_ollama(head, body, wire)  # type: ignore[arg-type]
+        return await as_ollama(head, body, wire)
 
     upstream.manage = no_loads
     client = await proxy.client()

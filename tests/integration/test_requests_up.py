@@ -196,6 +196,17 @@ async def test_a_chunked_model_request_arrives_with_one_framing(client: Wire, up
     assert body.startswith(b'{"model":"warm","keep_alive":')
 
 
+@pytest.mark.parametrize(
+    "lines", ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Content-Length: 5\r\nContent-Length: 6"]
+)
+async def test_a_body_of_two_lengths_is_refused(client: Wire, upstream: RawUpstream, lines: str) -> None:
+    """Where two servers read different ends, a client smuggles requests past the first one."""
+    content = f"POST /api/blobs/x HTTP/1.1\r\nHost: x\r\nX-Client: t\r\n{lines}\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+    await client.send(content.encode())
+    assert (await client.head()).status == 400
+    assert upstream.nothing_arrived()
+
+
 @pytest.mark.parametrize("target", ["/api/chat", "/api/blobs/x"])
 async def test_a_client_that_waits_for_100_continue_gets_it(client: Wire, upstream: RawUpstream, target: str) -> None:
     body = b'{"model":"warm"}'

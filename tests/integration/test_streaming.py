@@ -108,10 +108,15 @@ async def test_both_directions_stream_at_the_same_time(client: Wire, upstream: R
 async def test_an_answer_before_the_end_of_the_upload_passes_at_once(client: Wire, upstream: RawUpstream) -> None:
     await client.send(request("/api/blobs/x", b"x" * 100).removesuffix(b"x" * 50))
     exchange = await upstream.next()
-    await exchange.wire.send(answer(b"too much", status="413 Too Large"))
+    await exchange.reply(answer(b"too much", status="413 Too Large"))
     async with asyncio.timeout(AT_ONCE_SECONDS):
         head, body = await client.answer()
     assert (head.status, body) == (413, b"too much")
+    await client.send(b"x" * 50 + request("/next"))
+    exchange = await upstream.next()
+    assert exchange.head.target == "/next"
+    await exchange.reply(answer(b"sane"))
+    assert (await client.answer())[1] == b"sane"
 
 
 async def written_until_stuck(wire: Wire, piece: bytes, most: int) -> int:
@@ -150,7 +155,7 @@ async def test_a_slow_upstream_slows_the_client_down(client: Wire, upstream: Raw
 
 
 async def test_a_pause_in_mid_answer_ends_nothing(proxy: Proxy, upstream: RawUpstream) -> None:
-    """No total timeout, and none between two tokens: 3 s of silence before the head, at once with 3 s within the body."""
+    """No total timeout, none between two tokens: 3 s of silence before the head and, beside it, within the body."""
     early, late = await proxy.client(), await proxy.client()
     await early.send(request("/api/chat", BODY))
     first = await upstream.next()

@@ -1,4 +1,4 @@
-"""An upstream that is not there, or does not do its part: the client hears it soon, and the next request tries again."""
+"""An upstream that is not there or does not do its part: the client hears it soon, the next request tries again."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import json
 import socket
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.raw_http import Wire, answer, request
+from tests.integration.raw_http import Wire, answer, request, until
 from tests.integration.raw_upstream import raw_upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from tests.integration.conftest import Proxy, StartProxy
-    from tests.integration.raw_upstream import RawUpstream
+    from tests.integration.raw_upstream import Manage, RawUpstream
 
 BODY = b'{"model":"warm","messages":[{}]}'
 
@@ -56,7 +56,7 @@ def black_hole() -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         for filler in (first, second):
-            filler.setblocking(False)
+            filler.setblocking(False)  # noqa: FBT003 - as the standard library has it
             filler.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -157,48 +157,47 @@ async def test_an_upstream_that_speaks_no_http_is_a_502(
     exchange.done.set()
 
 
-async def test_a_request_that_may_have_been_carried_out_is_not_sent_twice(
+async def test_a_request_that_cannot_be_repeated_is_not_sent_twice(
     proxy: Proxy, client: Wire, upstream: RawUpstream
 ) -> None:
-    await served(await proxy.client(), upstream)  # from now on there is a connection to use again
-    for method in ("POST", "PUT", "DELETE"):
+    for method, path in (("POST", "/api/chat"), ("POST", "/api/create"), ("PUT", "/api/blobs/x")):
+        await served(await proxy.client(), upstream)  # from now on there is a connection to use again
         client = await proxy.client()
-        await client.send(request("/api/delete", b"{}", method=method))
+        await client.send(request(path, BODY, method=method))
         exchange = await upstream.next()
         await exchange.body()
         exchange.wire.close()
         exchange.done.set()
-        head = await client.head()
-        assert head.status == 502
+        assert (await client.head()).status == 502
         assert upstream.nothing_arrived()
 
 
-async def silence(head: Any, body: Any, wire: Wire) -> bytes:
-    await asyncio.Event().wait()
-    raise AssertionError
+async def silence(*_: object) -> bytes:
+    never: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    return await never
 
 
-async def garbage(head: Any, body: Any, wire: Wire) -> bytes:
-    return answer(b"\xff<html>[[[[")
-
-
-async def wrong_kind(head: Any, body: Any, wire: Wire) -> bytes:
-    return answer(b'["not", {"what": "was asked for"}]')
-
-
-async def failure(head: Any, body: Any, wire: Wire) -> bytes:
-    return answer(b'{"error":"on fire"}', status="500 Internal Server Error")
-
-
-async def hang_up(head: Any, body: Any, wire: Wire) -> bytes:
+async def hang_up(_: object, __: object, wire: Wire) -> bytes:
     wire.reset()
     raise ConnectionResetError
 
 
-@pytest.mark.parametrize("manage", [garbage, wrong_kind, failure, hang_up])
+def always(content: bytes) -> Manage:
+    async def manage(*_: object) -> bytes:
+        return content
+
+    return manage
+
+
+GARBAGE = always(answer(b"\xff<html>[[[["))
+OF_ANOTHER_KIND = always(answer(b'["not", {"what": "was asked for"}]'))
+FAILURE = always(answer(b'{"error":"on fire"}', status="500 Internal Server Error"))
+
+
+@pytest.mark.parametrize("manage", [GARBAGE, OF_ANOTHER_KIND, FAILURE, hang_up])
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/messages"])
 async def test_management_that_fails_is_not_why_a_request_fails(
-    upstream: RawUpstream, start_proxy: StartProxy, manage: Any, path: str
+    upstream: RawUpstream, start_proxy: StartProxy, manage: Manage, path: str
 ) -> None:
     upstream.manage = manage
     proxy = await start_proxy(upstream.url)
@@ -216,9 +215,7 @@ async def test_management_that_never_answers_holds_a_request_up_for_some_seconds
 ) -> None:
     upstream.manage = silence
     await client.send(request("/api/chat", BODY.replace(b"warm", b"cold")))
-    async with asyncio.timeout(6):
-        while upstream.nothing_arrived():
-            await asyncio.sleep(0.05)
+    await until(something_arrived(upstream), 6)
     exchange = await upstream.next()
     await exchange.body()
     await exchange.reply(answer(b"fine"))
@@ -228,22 +225,28 @@ async def test_management_that_never_answers_holds_a_request_up_for_some_seconds
 async def test_residents_are_known_again_when_ps_makes_sense_again(
     upstream: RawUpstream, start_proxy: StartProxy
 ) -> None:
-    as_ollama, upstream.manage = upstream.manage, garbage
+    as_ollama, upstream.manage = upstream.manage, GARBAGE
     proxy = await start_proxy(upstream.url, residency={"poll": "100ms"})
-    await asyncio.sleep(0.3)
+    await until(readiness_is(proxy, 503), 2)
     upstream.manage = as_ollama
-    async with asyncio.timeout(2):
-        while await ready(proxy) != 200:
-            await asyncio.sleep(0.05)
-    upstream.manage = wrong_kind
-    async with asyncio.timeout(2):
-        while await ready(proxy) != 503:
-            await asyncio.sleep(0.05)
+    await until(readiness_is(proxy, 200), 2)
+    upstream.manage = OF_ANOTHER_KIND
+    await until(readiness_is(proxy, 503), 2)
 
 
-async def ready(proxy: Proxy) -> int:
-    wire = await Wire.connect(proxy.admin_url)
-    await wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-    head, _ = await wire.answer()
-    wire.close()
-    return head.status
+def something_arrived(upstream: RawUpstream) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return not upstream.nothing_arrived()
+
+    return check
+
+
+def readiness_is(proxy: Proxy, status: int) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        wire = await Wire.connect(proxy.admin_url)
+        await wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _ = await wire.answer()
+        wire.close()
+        return head.status == status
+
+    return check

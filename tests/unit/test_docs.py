@@ -189,6 +189,12 @@ def test_every_metric_shown_is_in_the_list_of_metrics(page: Path) -> None:
 
 
 def test_the_status_table_shown_has_the_columns_of_today() -> None:
-    nothing = {"residents": [], "budget_bytes": None, "used_bytes": 0, "budget_source": "", "operation": None}
+    nothing: dict[str, object] = {
+        "residents": [],
+        "budget_bytes": None,
+        "used_bytes": 0,
+        "budget_source": "",
+        "operation": None,
+    }
     head = status_table({**nothing, "upstream_known": True, "waiting": 0}, 0.0).splitlines()[-1].split()
     assert any(line.split() == head for line in "".join(fences(README, "console")).splitlines())

@@ -85,15 +85,26 @@ class Transcript:
         return self.happens(ev.RequestEnded(self.at, request_id, ending, 200, figures))
 
     def ps(self, *lines: ObservedResident, asked_at: float | None = None) -> list[fx.Effect]:
-        """`/api/ps` shows these, or else what was loaded so far."""
-        shown = tuple(lines) or tuple(self.resident.values())
+        """`/api/ps` shows these, or else what was loaded so far, with the times that the engine's keep_alives lead to."""
+        ours = {r.shown: r.expires_at for r in self.engine.state.residents.values() if r.written is not None}
+        loaded = (replace(line, expires_at=ours.get(name, line.expires_at)) for name, line in self.resident.items())
+        shown = tuple(lines) or tuple(loaded)
         return self.happens(ev.ResidentsObserved(self.at, self.at if asked_at is None else asked_at, shown))
 
-    def line(self, model: str, *, vram_gib: float | None = None, context: int = 4096) -> ObservedResident:
+    def line(
+        self,
+        model: str,
+        *,
+        vram_gib: float | None = None,
+        context: int = 4096,
+        expires_in: float = 300,
+        weights: str | None = None,
+    ) -> ObservedResident:
         name = canonical(model)
         size = self.sizes[name]
         vram = size if vram_gib is None else int(vram_gib * GIB)
-        return ObservedResident(name, size, vram, context, self.at + 300, f"sha256-{name}")
+        identity = f"sha256-{name}" if weights is None else weights
+        return ObservedResident(name, size, vram, context, self.at + expires_in, identity)
 
     def loads(self, model: str, *, seconds: float = 2.0, **line: Any) -> list[fx.Effect]:
         """The load that the engine asked for succeeds, and `/api/ps` shows it."""

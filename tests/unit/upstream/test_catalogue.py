@@ -63,11 +63,22 @@ async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None
     assert shows(fake) == 1
 
 
-@pytest.mark.parametrize("show", [b"garbage", b"[]", web.Response(status=500), web.Response(status=404)])
-async def test_what_is_not_known_is_none_and_asked_again(show: Any) -> None:
+async def test_a_model_that_ollama_does_not_know_is_asked_for_again() -> None:
+    async with catalogue() as (known, fake):
+        assert await known.facts("a:latest") is None
+        fake.answers = {"/api/show": SHOWN, "/api/tags": TAGS}
+        assert await known.facts("a:latest") is not None
+
+
+@pytest.mark.parametrize("show", [b"garbage", b"[]", web.Response(status=500)])
+async def test_an_ollama_that_cannot_tell_is_not_asked_again_for_some_seconds(show: Any) -> None:
+    """Or each request would wait for the next failure."""
     async with catalogue(show=show) as (known, fake):
         assert await known.facts("a:latest") is None
         fake.answers = {"/api/show": SHOWN, "/api/tags": TAGS}
+        assert await known.facts("a:latest") is None
+        assert shows(fake) == 1
+        known.forget()
         assert await known.facts("a:latest") is not None
 
 

@@ -81,6 +81,10 @@ def test_a_tools_arguments_are_not_the_answers_figures() -> None:
     )
 
 
+def test_a_key_that_only_ends_like_a_field_is_none() -> None:
+    assert figures(rb'{"x\"eval_count":7,"xeval_count":7,"eval_counts":7}') == AnswerFigures()
+
+
 def test_log_probabilities_behind_the_durations_do_not_hide_them() -> None:
     """In an answer of /api/generate that is not streamed they come last, some 100 bytes a token."""
     line = b'{"token":"the","logprob":-0.12345678,"bytes":[116,104,101],"top_logprobs":[]}'

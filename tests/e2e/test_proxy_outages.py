@@ -1,0 +1,203 @@
+"""Ollama dies, keepwarm dies, keepwarm is asked to stop: nobody gets half an answer as a whole one, nothing is lost."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from tests.e2e.keepwarm_process import Keepwarm, running_keepwarm
+from tests.e2e.ollama_build.model_template import ENDLESS_MODELS, STANDARD_MODELS
+from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Happenings, ask, post, until
+from tests.e2e.real_ollama import RealOllama, RealOllamaOptions
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import StartOllama
+
+pytestmark = pytest.mark.e2e
+
+MODELS = (*STANDARD_MODELS, *ENDLESS_MODELS)
+POLL = {"residency": {"poll": "200ms"}}
+LONG = {"num_predict": 100_000}  # minutes
+ABORTED = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, ConnectionResetError)
+
+
+async def outcome(url: str, path: str, body: dict[str, Any]) -> str:
+    """How a request ended for its client: "aborted", "502", or "whole" with an answer that says it is done."""
+    try:
+        answer = await post(url, path, body)
+    except ABORTED:
+        return "aborted"
+    if answer.status != 200:
+        assert error_text(path, answer.json())
+        return str(answer.status)
+    ends = {"/api": b'"done":true', "/v1/messages": b"message_stop"}
+    end = next((mark for start, mark in ends.items() if path.startswith(start)), b"data: [DONE]")
+    assert end in answer.content[-1000:], f"ended cleanly in the middle: {answer.content[-300:]!r}"
+    return "whole"
+
+
+def error_text(path: str, told: Any) -> str:
+    """An error's text, in the shape of the API that was called."""
+    if path.startswith("/v1"):
+        assert path != "/v1/messages" or told["type"] == "error"
+        return str(told["error"]["message"])
+    return str(told["error"])
+
+
+async def ready(keepwarm: Keepwarm, *, wanted: bool) -> None:
+    async def is_so() -> bool:
+        return await keepwarm.ready() is wanted
+
+    await until(is_so, 3, f"ready: {wanted}")
+
+
+async def test_ollama_is_killed_under_load_and_comes_back(start_ollama: "StartOllama") -> None:
+    slow = RealOllamaOptions(load_mib_per_s=4096, num_parallel=4)  # phi4:14b loads for 2.5 s
+    ollama = await start_ollama(slow, MODELS)
+    async with running_keepwarm(ollama.url, POLL) as keepwarm:
+        await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
+        endless = [
+            ("/api/generate", {"options": LONG, "stream": True}),
+            ("/api/chat", {"options": LONG, "stream": False}),
+            ("/v1/chat/completions", {"max_tokens": 100_000, "stream": True}),
+            ("/v1/messages", {"max_tokens": 100_000, "stream": True}),
+        ]
+        clients = [(path, {"model": "endless-a", **GENERATES[path], **more}) for path, more in endless]
+        clients += [(path, {"model": "phi4:14b", **GENERATES[path]}) for path in ("/api/chat", "/v1/chat/completions")]
+        tasks = [asyncio.create_task(outcome(keepwarm.url, path, body)) for path, body in clients]
+        await asyncio.sleep(1.5)  # streams stream, others wait in silence, phi4:14b is being loaded
+        assert not any(task.done() for task in tasks)
+        await ollama.kill()
+        ended = await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        assert ended == ["aborted", "502", "aborted", "aborted", "502", "502"]
+
+        await ready(keepwarm, wanted=False)
+        for path, body in (GENERATES | EMBEDS).items():
+            refused = await post(keepwarm.url, path, {"model": "llama3.2:1b", **body})
+            assert refused.status == 502
+            assert ollama.url in error_text(path, refused.json())
+            assert refused.seconds < 1
+        assert (await post(keepwarm.url, "/api/show", {"model": "llama3.2:1b"})).status == 502
+
+        await ollama.start()
+        for model in ("llama3.2:1b", "endless-a", "phi4:14b"):
+            await ask(keepwarm.url, model, options={"num_predict": 1})
+        await ready(keepwarm, wanted=True)
+        assert await keepwarm.metric("keepwarm_requests_in_flight") == 0
+        happenings = Happenings(ollama)
+        await ask(keepwarm.url, "phi4:14b")
+        assert happenings.all() == []
+
+
+async def test_requests_in_a_loop_survive_a_restart_of_ollama(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(FAST)
+    async with running_keepwarm(ollama.url, POLL) as keepwarm:
+        stop, seen = asyncio.Event(), []
+
+        async def client(model: str, path: str) -> None:
+            while not stop.is_set():
+                seen.append(await outcome(keepwarm.url, path, {"model": model, **GENERATES[path], "stream": True}))
+                await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as group:
+            for model in ("llama3.2:1b", "gemma3:4b"):
+                for path in ("/api/chat", "/v1/chat/completions"):
+                    group.create_task(client(model, path))
+            for _ in range(2):
+                await asyncio.sleep(1.5)
+                await ollama.kill()
+                await asyncio.sleep(0.5)
+                await ollama.start()
+            await asyncio.sleep(1.5)
+            stop.set()
+        assert set(seen) <= {"whole", "aborted", "502"}
+        assert seen[-4:] == ["whole"] * 4
+        await ready(keepwarm, wanted=True)
+        assert (await keepwarm.state())["waiting"] == 0
+
+
+async def begin(url: str, tokens: int) -> tuple[asyncio.Task[bytes], asyncio.Event]:
+    """A stream of so many tokens; the event: its first chunk has come."""
+    begun = asyncio.Event()
+
+    async def read() -> bytes:
+        pieces = []
+        body = {"model": "endless-a", "prompt": "Hello", "options": {"num_predict": tokens}}
+        async with aiohttp.ClientSession() as session, session.post(f"{url}/api/generate", json=body) as answer:
+            async for piece in answer.content.iter_any():
+                pieces.append(piece)
+                begun.set()
+        return b"".join(pieces)
+
+    return asyncio.create_task(read()), begun
+
+
+async def test_a_stop_lets_answers_finish_and_the_history_survives(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(FAST, MODELS)
+    async with running_keepwarm(ollama.url, POLL) as keepwarm:
+        for _ in range(3):
+            await ask(keepwarm.url, "llama3.2:1b")
+        stream, begun = await begin(keepwarm.url, 1500)
+        await begun.wait()
+        waits = asyncio.create_task(ask(keepwarm.url, "gemma3:4b"))  # a load is under way
+        await asyncio.sleep(0.1)
+        before = await keepwarm.explain("llama3.2:1b")
+        keepwarm.terminate()
+        await asyncio.sleep(0.2)
+        assert not stream.done()
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await post(keepwarm.url, "/api/version", b"")
+        await keepwarm.ended()  # with 0
+        last = (await stream).strip().rsplit(b"\n", 1)[1]
+        assert msgspec.json.decode(last)["eval_count"] == 1500
+        assert (await waits).status == 200
+        assert rows(keepwarm) == {"llama3.2:1b": 3, "endless-a:latest": 1, "gemma3:4b": 1}
+
+        await keepwarm.start()
+        after = await keepwarm.explain("llama3.2:1b")
+        assert after["uses_per_hour"] == pytest.approx(before["uses_per_hour"], rel=0.01)
+        assert after["idle_seconds"] == pytest.approx(before["idle_seconds"], abs=20)
+        assert after["load_seconds"] == pytest.approx(before["load_seconds"], rel=0.01)  # learnt, not the guess
+        assert (await ask(keepwarm.url, "llama3.2:1b")).seconds < 0.5  # still resident, and known to be
+        assert await keepwarm.metric("keepwarm_requests_total", outcome="warm") == 1
+
+
+async def test_a_stop_ends_in_time_what_does_not_finish(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(FAST, MODELS)
+    settings = {"server": {"listen": "127.0.0.1:0", "shutdown_grace": "1s"}}
+    async with running_keepwarm(ollama.url, settings) as keepwarm:
+        stream, begun = await begin(keepwarm.url, 100_000)
+        await begun.wait()
+        terminated = time.monotonic()
+        await keepwarm.stop()  # with 0
+        assert 0.9 < time.monotonic() - terminated < 4
+        with pytest.raises(ABORTED):
+            await stream
+        seconds = (await ask(ollama.url, "endless-a", options={"num_predict": 1})).seconds
+        assert seconds < 1  # nobody generates for a client that is gone
+
+
+async def test_a_kill_loses_at_most_ten_seconds(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(FAST)
+    async with running_keepwarm(ollama.url) as keepwarm:
+        for _ in range(5):
+            await ask(keepwarm.url, "llama3.2:1b")
+        known = await keepwarm.explain("llama3.2:1b")
+        await asyncio.sleep(10)
+        keepwarm.kill()
+        assert rows(keepwarm) == {"llama3.2:1b": 5}
+        await keepwarm.start()
+        after = await keepwarm.explain("llama3.2:1b")
+        assert after["uses_per_hour"] == pytest.approx(known["uses_per_hour"], rel=0.05)
+        assert after["load_seconds"] == known["load_seconds"]
+
+
+def rows(keepwarm: Keepwarm) -> dict[str, int]:
+    """Rows per model in the usage history."""
+    with closing(sqlite3.connect(f"file:{keepwarm.store}?mode=ro", uri=True)) as database:
+        return dict(database.execute("SELECT model, count(*) FROM requests GROUP BY model"))
