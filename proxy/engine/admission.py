@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from proxy.domain.effects import Cause, Observe, Outcome
 from proxy.engine import operation, serving, worth
 from proxy.engine.compatible import surely_reloads
-from proxy.engine.state import Held, Operation, Running, Stage, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from proxy.engine.state import Held, Running, State
     from proxy.policy import Room
 
 _EXPIRY_DOUBT_SECONDS = 0.1
@@ -39,8 +39,8 @@ def admit(state: State, at: float) -> None:
 
 
 def patience_ends_at(state: State, held: Held) -> float:
-    """When a request that waits for busy models is handed over to Ollama, unix seconds."""
-    return max(held.arrived_at + state.settings.max_wait_seconds, state.last_write_at + operation.ARRIVAL_SECONDS)
+    """When busy models that have to leave admit requests again, unix seconds: one long answer must not block all."""
+    return max(held.arrived_at, state.admitted_at) + state.settings.max_wait_seconds
 
 
 def _serve_if_warm(state: State, held: Held, at: float) -> None:
@@ -60,9 +60,12 @@ def _serve_if_warm(state: State, held: Held, at: float) -> None:
 
 
 def _begin_next(state: State, at: float) -> None:
-    while state.to_clear:  # case 3
-        model, (cause, reason) = state.to_clear.popitem(last=False)
-        if model in state.residents:
+    for model, (cause, reason) in tuple(state.to_clear.items()):  # case 3
+        resident = state.residents.get(model)
+        if resident is not None and not resident.idle:
+            continue  # Ollama knows already that a client unloads it, and waits as well
+        del state.to_clear[model]
+        if resident is not None:
             operation.begin_clearing(state, model, cause, reason, at)
             return
     waits_for_busy = False
@@ -75,12 +78,12 @@ def _begin_next(state: State, at: float) -> None:
         elif room.idle:  # case 4a
             _load(state, held, room, at)
             return
-        elif at >= patience_ends_at(state, held):  # case 4d
-            _hand_over(state, held, room, at)
-            return
-        else:  # case 4c
+        else:
             waits_for_busy = True
-            state.draining |= frozenset(room.victims)
+            if at >= patience_ends_at(state, held):  # case 4d
+                state.admitted_at = at
+            else:  # case 4c
+                state.draining |= frozenset(room.victims)
 
 
 def _oldest_of_each(state: State) -> Iterator[Held]:
@@ -121,20 +124,3 @@ def _pass_on_group(state: State, held: Held, reason: str, at: float) -> None:
     for other in tuple(state.held.values()):
         if (other.model, other.wants) == (held.model, held.wants):
             serving.pass_on(state, other, reason, at)
-
-
-def _hand_over(state: State, held: Held, room: Room, at: float) -> None:
-    """Our patience is at its end: Ollama queues the requests until its own victim runs idle."""
-    state.draining = frozenset()
-    reason = f"waited {at - held.arrived_at:.0f} s (max_wait) for busy models: {room.reason}"
-    group = [o for o in state.held.values() if (o.model, o.wants) == (held.model, held.wants)]
-    for other in group:
-        serving.hand_over(state, other, reason, at)
-    state.operation = Operation(
-        Stage.HANDED_OVER,
-        Cause.COLD,
-        reason,
-        at,
-        model=held.model,
-        handed=frozenset(other.request_id for other in group),
-    )

@@ -125,14 +125,11 @@ class Engine:
             state.to_clear[model] = (Cause.CLIENT, reason)
 
     def _response_started(self, event: ResponseStarted) -> None:
-        current = self.state.operation
-        if current is not None and event.request_id in current.handed:
-            self._taken_by_ollama(event.at)
+        """An answer's first byte decides nothing; the observers measure by it."""
 
     def _request_ended(self, event: RequestEnded) -> None:
         state = self.state
         state.last_activity_at = event.at
-        self._leave_operation(event)
         if state.held.pop(event.request_id, None) is not None:
             return
         ended = state.in_flight.pop(event.request_id, None)
@@ -146,14 +143,6 @@ class Engine:
         if resident is not None:
             resident.serving.pop(event.request_id, None)
             self._count_down(resident, ended, event)
-
-    def _leave_operation(self, event: RequestEnded) -> None:
-        """One of the requests that were handed over to Ollama is over."""
-        current = self.state.operation
-        if current is not None and event.request_id in current.handed:
-            current.handed -= {event.request_id}
-            if not current.handed:
-                self._taken_by_ollama(event.at)
 
     def _count_down(self, resident: Resident, ended: InFlight, event: RequestEnded) -> None:
         """Ollama's timer runs from the end of the last request in flight."""
@@ -171,11 +160,6 @@ class Engine:
         elif resident.idle and resident.written == 0:
             resident.leaving = Cause.EXPIRY
             self.state.emit(Observe())
-
-    def _taken_by_ollama(self, at: float) -> None:
-        self.state.operation = None
-        serving.refresh_stale(self.state, at)
-        self.state.emit(Observe())
 
     def _load_ended(self, event: LoadEnded) -> None:
         operation.loaded(self.state, event.model, event.seconds, event.error, event.at)

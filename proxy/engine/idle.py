@@ -20,6 +20,7 @@ _LOOK_AGAIN_SECONDS = 6.0
 _RAREST_LOOK_SECONDS = 600.0
 _EXPIRY_GRACE_SECONDS = 1.0
 _RENEWAL_SECONDS = 60.0
+_RETRY_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class IdleWork:
     """Remembers when it last looked for room to make ahead; looks less and less often while nothing happens."""
 
     looked_at: float = -math.inf
+    ordered_at: float = -math.inf
     pause_seconds: float = _LOOK_AGAIN_SECONDS
 
     def work(self, state: State, at: float) -> None:
@@ -36,12 +38,14 @@ class IdleWork:
         for resident in state.residents.values():
             if _renewed_at(state, resident) <= at:
                 runs = resident.runs or Running(resident.shown, RunnerOptions())
-                resident.written = None
-                keep_alive.touch_if_outdated(state, resident, runs, keep_alive.decide(state, resident.model, at), at)
+                keep_alive.touch(state, resident, runs, keep_alive.decide(state, resident.model, at), at)
             if _expires_at(state, resident) <= at:
                 reason = f"idle for {at - resident.last_used_at:.0f} s, worth keeping {resident.ttl_seconds:.0f} s"
                 operation.begin_clearing(state, resident.model, Cause.EXPIRY, reason, at)
                 return
+        if self.ordered_at < state.last_activity_at <= at - _IDLE_SECONDS:
+            self.ordered_at = at
+            keep_alive.restore_order(state, at)
         if at >= self.next_look(state):
             self._look_ahead(state, at)
 
@@ -83,12 +87,14 @@ def _renewed_at(state: State, resident: Resident) -> float:
         return math.inf
     if resident.model in state.touching:
         return math.inf
-    return resident.expires_at - min(_RENEWAL_SECONDS, (resident.written or 0) / 2)
+    ahead = min(_RENEWAL_SECONDS, resident.written / 2) if resident.written else _RENEWAL_SECONDS
+    return max(resident.expires_at - ahead, resident.touched_at + _RETRY_SECONDS)
 
 
 def _expires_at(state: State, resident: Resident) -> float:
     """When our own TTL runs out, if Ollama's number was lifted above it to keep the order of the ranks."""
-    ours = resident.written is not None and resident.written > resident.ttl_seconds + _EXPIRY_GRACE_SECONDS
+    ours_at = resident.last_used_at + resident.ttl_seconds
+    ours = resident.written is not None and resident.expires_at > ours_at + _EXPIRY_GRACE_SECONDS
     if not ours or not resident.idle or resident.leaving or state.settings.rule_for(resident.model).pin:
         return math.inf
-    return resident.last_used_at + resident.ttl_seconds
+    return ours_at

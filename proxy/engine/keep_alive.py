@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import KeepAlive, Touch
@@ -38,14 +40,23 @@ def _reckon(state: State, model: str, at: float) -> int:
     resident = state.residents.get(model)
     if resident is not None:
         resident.ttl_seconds = ttl.seconds
-    residents = [
-        _kept(state, other.model, other.written, at)
-        for other in state.residents.values()
-        if other.model != model and other.written
-    ]
-    value = ranked_keep_alive([*residents, _kept(state, model, ttl.seconds, at)])[model]
-    state.learnt(model).kept_because = "pinned: never evicted, never expires" if rule.pin else ttl.reason
+    others = [_kept(state, r.model, r.ttl_seconds, at) for r in _ranked(state) if r.model != model]
+    value = ranked_keep_alive([*others, _kept(state, model, ttl.seconds, at)])[model]
+    learnt = state.learnt(model)
+    learnt.kept_because = "pinned: never evicted, its timer is wound up again" if rule.pin else ttl.reason
     return value
+
+
+def restore_order(state: State, at: float) -> None:
+    """Touch the residents whose numbers contradict the order of their losses, by which Ollama's own evictor goes."""
+    ranked = _ranked(state)
+    values = ranked_keep_alive(_kept(state, r.model, r.ttl_seconds, at) for r in ranked)
+    written = [r.written for r in sorted(ranked, key=lambda r: values[r.model])]
+    if all(lesser is not None and more is not None and lesser < more for lesser, more in pairwise(written)):
+        return
+    for resident in ranked:
+        if resident.runs is not None and resident.written != values[resident.model]:
+            touch(state, resident, resident.runs, values[resident.model], at)
 
 
 def for_request(state: State, request: ModelRequest, model: str, decided: int) -> int | KeepAlive:
@@ -65,28 +76,43 @@ def for_request(state: State, request: ModelRequest, model: str, decided: int) -
 
 def note_written(state: State, resident: Resident, value: int | KeepAlive, request: ModelRequest, at: float) -> None:
     """Remember what Ollama will know of the resident when it reads this request."""
-    if value is KeepAlive.WITHHELD:
-        resident.stale = True
-    elif isinstance(value, int):
-        resident.written, resident.stale, state.last_write_at = value, False, at
-    elif request.keep_alive is not None and request.endpoint.carries_keep_alive:
-        resident.written, state.last_write_at = int(request.keep_alive) if request.keep_alive >= 0 else None, at
+    if isinstance(value, int):
+        resident.written, state.last_write_at = value, at
+    elif value is KeepAlive.AS_IT_CAME and request.keep_alive is not None and request.endpoint.carries_keep_alive:
+        for_ever = request.keep_alive < 0
+        resident.written, state.last_write_at = None if for_ever else int(request.keep_alive), at
+        resident.ttl_seconds = math.inf if for_ever else request.keep_alive
+
+
+def note_granted(resident: Resident, value: int | KeepAlive, decided: int) -> None:
+    """A number that a client got its way with is the time that the model stays."""
+    if isinstance(value, int) and value != decided:
+        resident.ttl_seconds = value
 
 
 def touch_if_outdated(state: State, resident: Resident, runs: Running, value: int, at: float) -> None:
-    """Bring a resident's keep_alive up to date beside requests that can't carry it, unless it is near enough.
-
-    `runs` is what the model runs with for all we know: a touch with other options would reload it.
-    """
+    """Bring a resident's keep_alive up to date beside requests that can't carry it, unless it is near enough."""
     near = resident.written is not None and abs(value - resident.written) <= _TOLERATED_RATIO * max(value, 1)
-    resident.stale = False
-    if near or value == 0:  # a touch with 0 is an unload, and would overtake the request
-        return
-    resident.written, state.last_write_at = value, at
+    if not near and value > 0:  # a touch with 0 is an unload, and would overtake the request
+        touch(state, resident, runs, value, at)
+
+
+def touch(state: State, resident: Resident, runs: Running, value: int, at: float) -> None:
+    """Give a resident this keep_alive. With other options than it runs with, `runs`, the touch would reload it."""
+    resident.written, resident.touched_at, state.last_write_at = value, at, at
     state.touching.add(resident.model)
     facts = state.learnt(resident.model).facts
     embedding_only = facts is not None and facts.embedding_only
     state.emit(Touch(resident.model, runs.name, runs.options, embedding_only, value))
+
+
+def _ranked(state: State) -> list[Resident]:
+    """The residents that have a place in the order: not those that clients keep for ever, or that others loaded."""
+    return [
+        resident
+        for resident in state.residents.values()
+        if math.isfinite(resident.ttl_seconds) and not state.settings.rule_for(resident.model).never_keep
+    ]
 
 
 def _stay(state: State, model: str, rule: EffectiveRule, at: float) -> Stay:

@@ -77,13 +77,16 @@ def advance(state: State, at: float) -> None:
 
 
 def load(state: State, at: float) -> None:
-    """Step 4; waits for touches on their way, because a load must not overtake them."""
+    """Step 4; touches who is to stay into order first, because Ollama may evict on its own, and waits for that."""
     operation = state.operation
     if operation is None or operation.loads is None or operation.model is None:
         return
     if operation.abandoned:
         _end(state)
         return
+    if not operation.in_order:
+        operation.in_order = True
+        keep_alive.restore_order(state, at)
     if state.touching:
         operation.stage = Stage.SETTLING
         return
@@ -178,7 +181,6 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
             state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=operation.page_cache_warm)
     state.operation = None
     serving.serve_waiting(state, operation.model, operation.loads, at)
-    serving.refresh_stale(state, at)
 
 
 def fail(state: State, what: str, error: str, at: float) -> None:
@@ -198,7 +200,7 @@ def fail(state: State, what: str, error: str, at: float) -> None:
 def abandon(state: State) -> None:
     """Nothing is known of the residents any more: begin nothing further, but wait for what was begun to be reported."""
     operation = state.operation
-    if operation is not None and operation.stage in (Stage.VERIFYING, Stage.HANDED_OVER):
+    if operation is not None and operation.stage is Stage.VERIFYING:
         _end(state)
     elif operation is not None:
         operation.abandoned = True
@@ -207,7 +209,8 @@ def abandon(state: State) -> None:
 def _end(state: State) -> None:
     state.operation = None
     for resident in state.residents.values():
-        resident.leaving = None
+        if resident.model not in state.to_clear:
+            resident.leaving = None
 
 
 def _repair(state: State, operation: Operation, resident: Resident, spilled: int, at: float) -> None:

@@ -88,13 +88,14 @@ def _take_over(state: State, model: str, line: ObservedResident, at: float) -> N
     resident.shown = line.model
     resident.bytes, resident.vram_bytes = line.bytes, line.vram_bytes
     resident.context_length = line.context_length
-    if resident.leaving is Cause.EXPIRY and model not in _victims(state):
+    if resident.leaving is Cause.EXPIRY and model not in (*_victims(state), *state.to_clear):
         resident.leaving, resident.expires_at = None, max(line.expires_at, at + _EXPIRY_SLACK_SECONDS)
     elif resident.written is None or _others_wrote(state, resident, line):
         resident.written, resident.expires_at = None, line.expires_at
     if resident.runs is not None:
         learnt = state.learnt(model)
         num_ctx = resident.runs.options.num_ctx
+        learnt.bytes_by_num_ctx.pop(num_ctx, None)  # the last one stands last
         learnt.bytes_by_num_ctx[num_ctx] = line.bytes
         while len(learnt.bytes_by_num_ctx) > 16:  # noqa: PLR2004 - more contexts than anyone uses
             del learnt.bytes_by_num_ctx[next(iter(learnt.bytes_by_num_ctx))]

@@ -18,12 +18,12 @@ def serve(state: State, held: Held, resident: Resident, outcome: Outcome, at: fl
     request = held.request
     if _must_withhold(state, resident):
         value: int | KeepAlive = KeepAlive.WITHHELD if request.endpoint.carries_keep_alive else KeepAlive.AS_IT_CAME
-        keep_alive.note_written(state, resident, KeepAlive.WITHHELD, request, at)
         reason = "a load is under way: no keep_alive may reach another model"
     else:
         decided = keep_alive.decide(state, held.model, at)
         value = keep_alive.for_request(state, request, held.model, decided)
         keep_alive.note_written(state, resident, value, request, at)
+        keep_alive.note_granted(resident, value, decided)
         if not request.endpoint.carries_keep_alive:
             keep_alive.touch_if_outdated(state, resident, held.wants, decided, at)
         reason = f"{held.model} is resident"
@@ -58,21 +58,6 @@ def pass_unmanaged(state: State, request_id: int, request: ModelRequest, reason:
     """Forward a request of which nothing is managed."""
     state.in_flight[request_id] = InFlight(None, request, Outcome.PASSTHROUGH, at)
     state.emit(Forward(request_id, Outcome.PASSTHROUGH, KeepAlive.AS_IT_CAME, reason))
-
-
-def hand_over(state: State, held: Held, reason: str, at: float) -> None:
-    """Forward a request to a model that is not resident: Ollama has to load it."""
-    decided = max(1, keep_alive.decide(state, held.model, at))
-    value = keep_alive.for_request(state, held.request, held.model, decided)
-    _forward(state, held, Outcome.COLD, value, reason, at)
-
-
-def refresh_stale(state: State, at: float) -> None:
-    """Bring up to date what was withheld while a load was under way."""
-    for resident in state.residents.values():
-        if resident.stale and resident.leaving is None and resident.runs is not None:
-            value = keep_alive.decide(state, resident.model, at)
-            keep_alive.touch_if_outdated(state, resident, resident.runs, value, at)
 
 
 def _must_withhold(state: State, resident: Resident) -> bool:

@@ -97,7 +97,7 @@ def _model(state: State, model: str, at: float) -> ModelSnapshot:
         bytes=worth.likely_bytes(state, model) or None,
         load_seconds=worth.load_seconds(state, model, at),
         uses_per_hour=state.usage.rate_per_hour(model, at),
-        last_used_at=state.usage.last_used_at(model) or None,
+        last_used_at=state.usage.last_used_at(model) if state.usage.rate_per_hour(model, at) else None,
     )
 
 

@@ -41,7 +41,6 @@ class Resident:
         ttl_seconds: how long it is worth keeping after its last use.
         serving: ids of the requests in flight on it.
         leaving: why it is on its way out; its requests are held meanwhile.
-        stale: a keep_alive was withheld from it and has to be brought up to date.
     """
 
     model: str
@@ -57,7 +56,7 @@ class Resident:
     expires_at: float = math.inf
     serving: dict[int, float] = field(default_factory=dict)
     leaving: Cause | None = None
-    stale: bool = False
+    touched_at: float = -math.inf
 
     def believed_bytes(self, total: int | None) -> int | None:
         """What Ollama believes to be free when it asks this model, of `total` bytes; None: not known."""
@@ -103,7 +102,6 @@ class Stage(StrEnum):
     SETTLING = "settling"
     LOADING = "loading"
     VERIFYING = "verifying"
-    HANDED_OVER = "handed over to Ollama"
 
 
 @dataclass(slots=True)
@@ -115,7 +113,6 @@ class Operation:
         model: key of the model to load.
         victims: still to be unloaded, in this order.
         others_bytes: what the residents occupied when the load began.
-        handed: ids of the requests handed over to Ollama.
         abandoned: nobody waits for it any more; it is over when what was begun is reported.
     """
 
@@ -132,14 +129,14 @@ class Operation:
     page_cache_warm: bool = False
     others_bytes: int = 0
     upstream_evicted: bool = False
+    in_order: bool = False
     repaired: bool = False
-    handed: frozenset[int] = frozenset()
     abandoned: bool = False
 
     @property
     def load_under_way(self) -> bool:
         """Ollama may be evicting someone now: nothing with keep_alive may reach another model (OLLAMA.md 10, 19)."""
-        return self.stage in (Stage.LOADING, Stage.VERIFYING, Stage.HANDED_OVER)
+        return self.stage in (Stage.LOADING, Stage.VERIFYING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +181,7 @@ class State:
     to_clear: OrderedDict[str, tuple[Cause, str]] = field(default_factory=OrderedDict)
     touching: set[str] = field(default_factory=set)
     draining: frozenset[str] = frozenset()
+    admitted_at: float = -math.inf
     last_activity_at: float = -math.inf
     last_unload_at: float = -math.inf
     last_write_at: float = -math.inf

@@ -112,9 +112,15 @@ def of_openai(make: Callable[[Any, str], Any], endpoint: str | None = None) -> A
     return Ask(openai_client, make, endpoint, openai.NotFoundError, openai.InternalServerError, in_body)
 
 
+def in_typed_body(error: anthropic.APIStatusError) -> str:
+    assert isinstance(error.body, dict)
+    assert error.body["type"] == "error"
+    return str(error.body["error"]["message"])
+
+
 def of_anthropic(make: Callable[[Any, str], Any]) -> Ask:
     errors = anthropic.NotFoundError, anthropic.InternalServerError
-    return Ask(anthropic_client, make, "/v1/messages", *errors, lambda error: str(error.body["error"]["message"]))
+    return Ask(anthropic_client, make, "/v1/messages", *errors, in_typed_body)
 
 
 V1_CHAT = "/v1/chat/completions"

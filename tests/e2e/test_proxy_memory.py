@@ -76,6 +76,18 @@ async def test_the_chosen_victims_leave_and_nobody_else(start_ollama: "StartOlla
         assert repaired == 0
 
 
+async def test_a_spill_that_loading_again_did_not_cure_is_left_alone(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(FAST)
+    ollama.set_used_mib(8000)  # another program; the budget says 24 GiB
+    async with running_keepwarm(ollama.url) as keepwarm:
+        await ask(keepwarm.url, "gemma3:27b")  # 17 GiB
+        await ask(keepwarm.url, "phi4:14b")
+        happenings = Happenings(ollama)
+        await ask(keepwarm.url, "gemma3:27b")
+        assert happenings.of("loaded") == ["gemma3:27b"]
+        assert (await keepwarm.state())["settle_seconds"] == 0.5  # no driver was slow
+
+
 async def test_a_pinned_model_outlives_those_that_are_used_more(start_ollama: "StartOllama") -> None:
     ollama = await start_ollama(FAST)
     async with running_keepwarm(ollama.url, {"models": {"gemma3:4b": {"pin": True}}}) as keepwarm:

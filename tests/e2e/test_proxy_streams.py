@@ -166,3 +166,19 @@ async def test_a_cold_request_is_handed_over_after_max_wait(start_ollama: "Start
         assert (await running).json()["eval_count"] == 2500
         assert (await cold).status == 200
         assert await resident(ollama) == {"llama3.2:1b"}
+
+
+async def test_after_a_hand_over_the_next_load_knows_who_is_resident(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(RealOllamaOptions(load_mib_per_s=65536), MODELS)
+    async with running_keepwarm(ollama.url, {"max_wait": "1s"}) as keepwarm:
+        await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
+        happenings = Happenings(ollama)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask(keepwarm.url, "endless-a", options={"num_predict": 2500}))
+            await asyncio.sleep(0.3)
+            group.create_task(ask(keepwarm.url, "gemma3:27b"))  # only when everyone else is gone
+            await asyncio.sleep(1.5)  # it is handed over to Ollama
+            group.create_task(ask(keepwarm.url, "phi4:14b"))  # beside endless-a, not beside gemma3:27b
+        assert "gemma3:27b" not in happenings.of("evicted by Ollama")
+        [model] = [line for line in await ollama.ps() if line["name"] == "phi4:14b"]
+        assert model["size_vram"] == model["size"]

@@ -53,12 +53,10 @@ async def sent_up(client: Wire, upstream: RawUpstream, content: bytes) -> tuple[
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target[:30])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_target_arrives_as_it_was_written(
-    client: Wire, upstream: RawUpstream, method: str, target: str
-) -> None:
-    head, _ = await sent_up(client, upstream, request(target, method=method))
-    assert head.start == f"{method} {target} HTTP/1.1"
+async def test_a_target_arrives_as_it_was_written(client: Wire, upstream: RawUpstream, target: str) -> None:
+    for method in ("GET", "POST"):
+        head, _ = await sent_up(client, upstream, request(target, method=method))
+        assert head.start == f"{method} {target} HTTP/1.1"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY"])

@@ -193,6 +193,46 @@ def test_a_pinned_model_is_given_the_longest_time_of_all_and_a_finite_one() -> N
     assert DAY < pinned <= DAY + 2
 
 
+PINNED = [("small", ModelRule(pin=True))]
+
+
+def test_a_pinned_models_timer_is_wound_up_again_before_it_runs_out() -> None:
+    script = Transcript(SIZES, PINNED, keep_alive_max_seconds=1000.0).warmed("small")
+    for _ in range(3):
+        wake = next(effect for effect in reversed(script.log) if isinstance(effect, fx.WakeAt))
+        assert script.at < wake.at < resident(script, "small").expires_at - 1
+        script.at = wake.at
+        script.ticks()
+        touch = script.one(fx.Touch)
+        assert touch.keep_alive >= 1000
+        script.after(0.01).happens(ev.TouchEnded(script.at, "small:latest"))
+        assert resident(script, "small").expires_at == script.at + touch.keep_alive
+
+
+@pytest.mark.parametrize("loaded_by_us", [False, True])
+def test_a_pinned_model_that_others_gave_a_short_time_is_wound_up_in_time_too(*, loaded_by_us: bool) -> None:
+    script = Transcript(SIZES, PINNED)
+    if loaded_by_us:
+        script.warmed("small")
+    script.ps(script.line("small", expires_in=20))
+    expires_at = script.at + 20
+    if not script.of(fx.Touch):
+        script.at = script.one(fx.WakeAt).at
+        script.ticks()
+    assert script.one(fx.Touch).keep_alive > DAY
+    assert script.at <= expires_at - 1  # at the very moment it would come too late, and load the model
+
+
+def test_a_touch_of_a_pinned_model_that_fails_is_not_sent_again_at_once() -> None:
+    script = Transcript(SIZES, PINNED).warmed("small")
+    script.at = resident(script, "small").expires_at
+    script.ticks()
+    for _ in range(3):
+        if script.of(fx.Touch):
+            script.after(0.001).happens(ev.TouchEnded(script.at, "small:latest", "model not found"))
+    assert not script.of(fx.Touch)
+
+
 def test_a_weightier_model_is_kept_longer() -> None:
     kept = [
         resident(

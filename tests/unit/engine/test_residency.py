@@ -281,4 +281,3 @@ def test_what_others_evicted_while_ps_was_silent_is_seen_when_it_answers() -> No
     script.ps(ObservedResident("stranger:latest", 5 * GIB, 5 * GIB, 4096, script.at + 60, "sha256-stranger"))
     assert list(script.engine.state.residents) == ["stranger:latest"]
     assert {left.model for left in script.of(fx.Left)} == {"small:latest", "middle:latest"}
-

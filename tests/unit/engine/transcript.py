@@ -95,13 +95,14 @@ class Transcript:
         self,
         model: str,
         *,
+        gib: float | None = None,
         vram_gib: float | None = None,
         context: int = 4096,
         expires_in: float = 300,
         weights: str | None = None,
     ) -> ObservedResident:
         name = canonical(model)
-        size = self.sizes[name]
+        size = self.sizes[name] if gib is None else int(gib * GIB)
         vram = size if vram_gib is None else int(vram_gib * GIB)
         identity = f"sha256-{name}" if weights is None else weights
         return ObservedResident(name, size, vram, context, self.at + expires_in, identity)
@@ -122,7 +123,14 @@ class Transcript:
         return self.happens(ev.UnloadEnded(self.at, name, seconds))
 
     def settles(self, seconds: float = 0.5) -> list[fx.Effect]:
-        return self.after(seconds).happens(ev.Settled(self.at))
+        """Time to settle is over, and touches on their way arrive, until something else is to be done."""
+        self.after(seconds).happens(ev.Settled(self.at))
+        while touches := self.of(fx.Touch):
+            for touch in touches:
+                self.after(0.001).happens(ev.TouchEnded(self.at, touch.model))
+            for effect in self.of(fx.Settle):
+                self.after(effect.seconds).happens(ev.Settled(self.at))
+        return self.effects
 
     def ticks(self) -> list[fx.Effect]:
         return self.happens(ev.Tick(self.at))
