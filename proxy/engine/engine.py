@@ -26,7 +26,7 @@ from proxy.engine import admission, operation, residency, serving
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
 from proxy.engine.idle import IdleWork
-from proxy.engine.state import Held, InFlight, Resident, Running, Stage, State
+from proxy.engine.state import Held, InFlight, Resident, Running, State
 from proxy.policy import Fixed, Policy, UsageBook, policies
 
 if TYPE_CHECKING:
@@ -177,12 +177,10 @@ class Engine:
             state.emit(Observe())
         elif resident is not None and resident.idle and resident.written is not None:
             resident.expires_at = event.at + resident.written
-        if state.operation is not None and state.operation.stage is Stage.SETTLING and not state.touching:
-            operation.advance(state, event.at)
+        operation.touched(state, event.at)
 
     def _settled(self, event: Settled) -> None:
-        if self.state.operation is not None and self.state.operation.stage is Stage.SETTLING:
-            operation.load(self.state, event.at)
+        operation.settled(self.state, event.at)
 
     def _residents_observed(self, event: ResidentsObserved) -> None:
         residency.observed(self.state, self._identities, event)

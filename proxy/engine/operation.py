@@ -3,7 +3,7 @@
     1 victims left        → unload the next one, see it gone from /api/ps
     2 nothing to load     → done
     3 memory not free yet → settle
-    4 load                → with the runner options of the request that needs it
+    4 load                → with the runner options of the request that needs it, the others' keep_alive put in order
     5 verify              → spilled although it should have fitted: unload, settle longer, load once more
     6 serve               → everyone who waits for the model, together
 
@@ -59,36 +59,52 @@ def advance(state: State, at: float) -> None:
         return
     if operation.abandoned:
         _end(state)
+    elif (
+        state.touching
+    ):  # a touch that comes after an unload would load the model again, and none may come after a load
+        operation.stage = Stage.TOUCHING
     elif operation.victims:
-        resident = state.residents.get(operation.victims[0])
-        if resident is None:  # it left by itself meanwhile
-            operation.victims.popleft()
-            advance(state, at)
-            return
-        state.explain(resident.model, at, f"{resident.leaving}: {operation.reason}")
-        state.emit(Unload(resident.model, resident.shown, resident.leaving or operation.cause, operation.reason))
+        _unload_next(state, operation, at)
     elif operation.loads is None:
         _end(state)
-    elif (pause := _pause(state, at)) > 0:
+    elif (pause := _pause(state, operation, at)) > 0:
         operation.stage = Stage.SETTLING
         state.emit(Settle(_free_needed(state, operation), pause))
-    else:
-        load(state, at)
-
-
-def load(state: State, at: float) -> None:
-    """Step 4; touches who is to stay into order first, because Ollama may evict on its own, and waits for that."""
-    operation = state.operation
-    if operation is None or operation.loads is None or operation.model is None:
-        return
-    if operation.abandoned:
-        _end(state)
-        return
-    if not operation.in_order:
+    elif not operation.in_order:  # Ollama may evict on its own, by what was written
         operation.in_order = True
         keep_alive.restore_order(state, at)
-    if state.touching:
-        operation.stage = Stage.SETTLING
+        advance(state, at)
+    else:
+        _load(state, operation, at)
+
+
+def touched(state: State, at: float) -> None:
+    """A touch is over."""
+    if state.operation is not None and state.operation.stage is Stage.TOUCHING:
+        advance(state, at)
+
+
+def settled(state: State, at: float) -> None:
+    """The memory of what was unloaded is free."""
+    operation = state.operation
+    if operation is not None and operation.stage is Stage.SETTLING:
+        operation.settled_at = at
+        advance(state, at)
+
+
+def _unload_next(state: State, operation: Operation, at: float) -> None:
+    resident = state.residents.get(operation.victims[0])
+    if resident is None:  # it left by itself meanwhile
+        operation.victims.popleft()
+        advance(state, at)
+        return
+    operation.stage = Stage.UNLOADING
+    state.explain(resident.model, at, f"{resident.leaving}: {operation.reason}")
+    state.emit(Unload(resident.model, resident.shown, resident.leaving or operation.cause, operation.reason))
+
+
+def _load(state: State, operation: Operation, at: float) -> None:
+    if operation.loads is None or operation.model is None:
         return
     operation.others_bytes = state.used_bytes()
     operation.page_cache_warm = worth.page_cache_warm(state, operation.model, at)
@@ -232,9 +248,11 @@ def _should_have_fitted(state: State, operation: Operation, observed: ObservedRe
     return state.last_unload_at + _LONGEST_SETTLE_SECONDS > operation.began_at
 
 
-def _pause(state: State, at: float) -> float:
+def _pause(state: State, operation: Operation, at: float) -> float:
     shortest = _DRIVER_SETTLE_SECONDS if state.budget.driver_total is not None else 0.0
     settled_at = state.last_unload_at + max(shortest, state.settle_seconds)
+    if operation.settled_at >= state.last_unload_at:
+        settled_at = operation.settled_at
     arrived_at = state.last_write_at + ARRIVAL_SECONDS if state.residents else 0.0
     return max(0.0, max(settled_at, arrived_at) - at)
 

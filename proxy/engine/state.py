@@ -98,6 +98,7 @@ class InFlight:
 class Stage(StrEnum):
     """Where an operation stands."""
 
+    TOUCHING = "waiting for touches"
     UNLOADING = "unloading"
     SETTLING = "settling"
     LOADING = "loading"
@@ -130,6 +131,7 @@ class Operation:
     others_bytes: int = 0
     upstream_evicted: bool = False
     in_order: bool = False
+    settled_at: float = -math.inf
     repaired: bool = False
     abandoned: bool = False
 

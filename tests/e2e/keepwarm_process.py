@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,16 +70,14 @@ class Keepwarm:
             KeepwarmProcessError: it ended, or was not ready within 20 s.
         """
         log_begins = self.log_file.stat().st_size if self.log_file.exists() else 0
-        with self.log_file.open("ab") as log:
-            command = [Path(sys.executable).with_name("keepwarm"), "serve", "--config", self.config]
-            env = {name: value for name, value in os.environ.items() if not name.startswith(("KEEPWARM_", "OLLAMA_"))}
-            self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            async with asyncio.timeout(_START_SECONDS):
-                while not (await self._listens(log_begins) and await self.ready()):
-                    await asyncio.sleep(0.02)
-        except TimeoutError as error:
-            raise KeepwarmProcessError(f"not ready in {_START_SECONDS} s:\n{self.log()}") from error
+        self._process = self._spawn()
+        deadline = time.monotonic() + _START_SECONDS
+        while not (self._listens(log_begins) and await self.ready()):
+            if self._process.poll() is not None:
+                raise KeepwarmProcessError(f"ended with {self._process.returncode}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise KeepwarmProcessError(f"not ready in {_START_SECONDS} s:\n{self.log()}")
+            await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
         """SIGTERM; returns when it has ended. Does nothing if it does not run.
@@ -151,9 +150,14 @@ class Keepwarm:
             answer.raise_for_status()
             return dict(await answer.json())
 
-    async def _listens(self, log_begins: int) -> bool:
-        if self._process is not None and self._process.poll() is not None:
-            raise KeepwarmProcessError(f"ended with {self._process.returncode}:\n{self.log()}")
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [Path(sys.executable).with_name("keepwarm"), "serve", "--config", self.config]
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("KEEPWARM_", "OLLAMA_"))}
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _listens(self, log_begins: int) -> bool:
+        """Whether it has said where."""
         said = _LISTENS.search(self.log_file.read_bytes()[log_begins:].decode(errors="replace"))
         if said:
             self.url, self.admin = said.groups()

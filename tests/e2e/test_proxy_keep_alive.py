@@ -9,7 +9,18 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.keepwarm_process import Keepwarm, running_keepwarm
-from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Answer, Happenings, ask, pause_is_over, post, resident, until
+from tests.e2e.proxy_fixtures import (
+    EMBEDS,
+    FAST,
+    GENERATES,
+    Answer,
+    Happenings,
+    ask,
+    pause_is_over,
+    post,
+    resident,
+    until,
+)
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import StartOllama

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-
 async def assert_nothing_spilled(ollama: RealOllama) -> None:
     for model in await ollama.ps():
         assert model["size_vram"] == model["size"], model
@@ -102,11 +101,17 @@ async def test_a_pinned_model_outlives_those_that_are_used_more(start_ollama: "S
         await assert_agreement(keepwarm, happenings)
 
 
-# "first" and "beside" are loaded, "second" takes the place of "first": so "second" and "beside" see the same free memory,
-# and the pause after the unload of either is 5 s for certain, whatever Ollama's dice say (OLLAMA.md 16, 17).
+# "first" and "beside" are loaded, "second" takes the place of "first": so "second" and "beside" see the same free
+# memory, and the pause after the unload of either is 5 s for certain, whatever Ollama's dice say (OLLAMA.md 16, 17).
 FIRST, SECOND, BESIDE, THIRD, BIG = MODELS = [
     PretendedModel(name=name, seed=seed, mib=mib)
-    for name, seed, mib in (("first", 1, 5000), ("second", 2, 5000), ("beside", 3, 9000), ("third", 5, 5000), ("big", 4, 17408))
+    for name, seed, mib in (
+        ("first", 1, 5000),
+        ("second", 2, 5000),
+        ("beside", 3, 9000),
+        ("third", 5, 5000),
+        ("big", 4, 17408),
+    )
 ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.keepwarm_process import Keepwarm, running_keepwarm
 from tests.e2e.ollama_build.model_template import ENDLESS_MODELS, STANDARD_MODELS
 from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Happenings, ask, post, until
-from tests.e2e.real_ollama import RealOllama, RealOllamaOptions
+from tests.e2e.real_ollama import RealOllamaOptions
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import StartOllama

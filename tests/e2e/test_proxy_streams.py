@@ -1,4 +1,4 @@
-"""Answers stream chunk by chunk, clients that leave free the model but not its load, and nobody hangs on busy models."""
+"""Answers stream chunk by chunk, clients that leave free the model but not its load, nobody hangs on busy models."""
 
 import asyncio
 import time
