@@ -37,7 +37,8 @@ class Budget:
 
     def with_fit(self, used: int) -> Budget:
         """Residents of `used` bytes are on the GPU as a whole."""
-        return replace(self, fitted=max(self.fitted, used))
+        refuted = self.spilled_at is not None and used > self.spilled_at
+        return replace(self, fitted=max(self.fitted, used), spilled_at=None if refuted else self.spilled_at)
 
     def with_spill(self, on_gpu: int) -> Budget:
         """A model spilled when `on_gpu` bytes were taken."""

@@ -43,11 +43,11 @@ class IdleWork:
                 reason = f"idle for {at - resident.last_used_at:.0f} s, worth keeping {resident.ttl_seconds:.0f} s"
                 operation.begin_clearing(state, resident.model, Cause.EXPIRY, reason, at)
                 return
-        if self.ordered_at < state.last_activity_at <= at - _IDLE_SECONDS:
-            self.ordered_at = at
-            keep_alive.restore_order(state, at)
         if at >= self.next_look(state):
             self._look_ahead(state, at)
+        if state.operation is None and self.ordered_at < state.last_activity_at <= at - _IDLE_SECONDS:
+            self.ordered_at = at
+            keep_alive.restore_order(state, at)
 
     def next_look(self, state: State) -> float:
         """Return when room ahead is to be considered next, unix seconds."""

@@ -12,6 +12,7 @@ Whatever fails on the way: those who waited are forwarded as they came, and Olla
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -59,9 +60,7 @@ def advance(state: State, at: float) -> None:
         return
     if operation.abandoned:
         _end(state)
-    elif (
-        state.touching
-    ):  # a touch that comes after an unload would load the model again, and none may come after a load
+    elif state.touching:  # one that comes after an unload would load the model again; none may come after a load
         operation.stage = Stage.TOUCHING
     elif operation.victims:
         _unload_next(state, operation, at)
@@ -108,7 +107,7 @@ def _load(state: State, operation: Operation, at: float) -> None:
         return
     operation.others_bytes = state.used_bytes()
     operation.page_cache_warm = worth.page_cache_warm(state, operation.model, at)
-    operation.stage = Stage.LOADING
+    operation.stage, operation.loading_at = Stage.LOADING, at
     operation.keep_alive = max(1, keep_alive.decide(state, operation.model, at))
     facts = state.learnt(operation.model).facts
     state.emit(
@@ -193,6 +192,7 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
         if spilled:
             resident.others_bytes = None  # the driver may have told Ollama too little (OLLAMA.md 18)
             state.budget = state.budget.with_spill(state.used_bytes())
+            state.settle_seconds = operation.settle_before or state.settle_seconds  # settling longer did not help
         if not operation.upstream_evicted:
             state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=operation.page_cache_warm)
     state.operation = None
@@ -231,6 +231,7 @@ def _end(state: State) -> None:
 
 def _repair(state: State, operation: Operation, resident: Resident, spilled: int, at: float) -> None:
     """The driver still counted what had left (OLLAMA.md 18): settle longer from now on, and load once more."""
+    operation.settle_before = state.settle_seconds
     state.settle_seconds = min(_LONGEST_SETTLE_SECONDS, max(state.settle_seconds, 0.25) * _REPAIR_FACTOR)
     operation.repaired, operation.stage, operation.cause = True, Stage.UNLOADING, Cause.SPILL
     operation.reason = f"{spilled / 2**30:.1f} GiB spilled to main memory although they should have fitted"
@@ -241,11 +242,12 @@ def _repair(state: State, operation: Operation, resident: Resident, spilled: int
 
 
 def _should_have_fitted(state: State, operation: Operation, observed: ObservedResident) -> bool:
+    """Only what was unloaded shortly before the load can still have counted as used."""
+    if state.last_unload_at < operation.loading_at - _LONGEST_SETTLE_SECONDS:
+        return False
     others = sum(r.vram_bytes for r in state.residents.values() if r.model != operation.model)
-    total = state.budget.total(state.settings)
-    if total is not None:
-        return others + observed.bytes <= total
-    return state.last_unload_at + _LONGEST_SETTLE_SECONDS > operation.began_at
+    limits = [limit for limit in (state.budget.total(state.settings), state.budget.spilled_at) if limit is not None]
+    return others + observed.bytes <= min(limits, default=math.inf)
 
 
 def _pause(state: State, operation: Operation, at: float) -> float:

@@ -125,13 +125,14 @@ class Operation:
     loads: Running | None = None
     victims: deque[str] = field(default_factory=deque)
     keep_alive: int = 0
-    loaded_at: float = 0.0
+    loading_at: float = 0.0
     load_seconds: float = 0.0
     page_cache_warm: bool = False
     others_bytes: int = 0
     upstream_evicted: bool = False
     in_order: bool = False
     settled_at: float = -math.inf
+    settle_before: float | None = None
     repaired: bool = False
     abandoned: bool = False
 

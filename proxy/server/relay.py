@@ -6,6 +6,7 @@ off upstream is aborted towards the client, never ended as if it were complete.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from contextlib import contextmanager
@@ -165,4 +166,6 @@ def _abort(request: web.BaseRequest) -> None:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
+        return os.strerror(error.os_error.errno)
     return str(error) or type(error).__name__

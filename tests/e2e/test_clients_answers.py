@@ -280,3 +280,15 @@ async def test_after_a_call_the_model_is_kept_for_as_long_as_the_policy_says(
     assert not await is_kept()
     await call(keepwarm.url)
     await until(is_kept, 5, f"{call.model} kept for {CHOSEN} s")  # at once, or by a call of the proxy beside this one
+
+
+async def test_a_client_that_closes_its_connection_after_the_last_event_is_not_one_that_left(
+    keepwarm: Keepwarm,
+) -> None:
+    """openai does so at `data: [DONE]`, mostly after the proxy wrote the very end, and sometimes before (1 of 15)."""
+    streamed = CALLS["openai-chat_streamed_that_includes_usage"]
+    before = await counts(keepwarm, streamed)
+    for _ in range(100):
+        await streamed(keepwarm.url)
+    after = await counts(keepwarm, streamed)
+    assert (after[0] - before[0], after[1] - before[1]) == (100, 100)

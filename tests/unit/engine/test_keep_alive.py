@@ -328,7 +328,7 @@ def test_two_models_that_take_turns_do_not_drive_each_others_keep_alive_above_th
     st.lists(st.tuples(st.sampled_from(sorted(SIZES)), st.sampled_from([1.5, 20.0, 400.0, 4000.0])), max_size=25),
     st.sampled_from([0.0, 0.005, 0.5]),
 )
-def test_whoever_is_written_to_gets_more_than_all_who_are_worth_less_and_never_for_ever(
+def test_after_a_few_idle_seconds_the_numbers_stand_in_the_order_of_the_losses_and_none_is_for_ever(
     history: list[tuple[str, float]], price: float
 ) -> None:
     script = Transcript(SIZES, price_seconds_per_gib_hour=price, budget_bytes=100 * GIB, max_models=4)
@@ -337,14 +337,16 @@ def test_whoever_is_written_to_gets_more_than_all_who_are_worth_less_and_never_f
         _what_expired_is_gone(script.after(pause))
         if f"{model}:latest" not in script.engine.state.residents:
             script.warmed(model)
-            continue
-        value = written(script, model)
-        assert isinstance(value, int)
-        assert 300 <= value <= DAY + len(SIZES)
-        state, at = script.engine.state, script.at
-        loss = {other: worth.loss_seconds(state, other, at) for other in state.residents}
-        less = [r.written for r in state.residents.values() if r.written and loss[r.model] < loss[f"{model}:latest"]]
-        assert value > max(less, default=0)
+        else:
+            written(script, model)
+        script.after(3).ticks()
+        for touch in script.of(fx.Touch):
+            script.happens(ev.TouchEnded(script.at, touch.model))
+        state = script.engine.state
+        by_loss = sorted(state.residents.values(), key=lambda r: worth.loss_seconds(state, r.model, script.at))
+        numbers = [r.written for r in by_loss]
+        assert numbers == sorted(set(numbers))
+        assert all(300 <= number <= DAY + len(SIZES) for number in numbers)
 
 
 def _what_expired_is_gone(script: Transcript) -> None:

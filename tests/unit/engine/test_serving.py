@@ -159,44 +159,17 @@ def test_a_model_that_ps_does_not_show_after_its_load_is_left_to_ollama() -> Non
     assert script.engine.state.operation is None
 
 
-def test_whoever_is_handed_over_brings_a_keep_alive_for_the_model_that_ollama_will_load() -> None:
-    script = Transcript(SIZES, max_models=2).warmed("middle", "large")
-    script.asks("middle")
-    script.asks("large")
-    native, openai = script.asks("other"), script.asks("other", endpoint=Endpoint.V1_CHAT)
-    script.after(60.01).ticks()
-    assert script.forwarded()[native].keep_alive >= 300
-    assert script.forwarded()[openai].keep_alive is KeepAlive.AS_IT_CAME
-    assert {script.forwarded()[i].outcome for i in (native, openai)} == {Outcome.COLD}
-    assert "max_wait" in script.forwarded()[native].reason
-
-
-def test_when_everyone_who_was_handed_over_has_left_the_engine_manages_again() -> None:
-    script = Transcript(SIZES, max_models=2).warmed("middle", "large")
-    busy_ids = [script.asks("middle"), script.asks("large")]
-    handed = [script.asks("other"), script.asks("other")]
-    script.after(60.01).ticks()
-    for request_id in handed:
-        script.ends(request_id, ev.Ending.CLIENT_GONE)
-    assert script.engine.state.operation is None
-    for request_id in busy_ids:
-        script.ends(request_id)
-    script.asks("other")
-    assert script.one(fx.Unload)
-
-
-def test_what_was_withheld_during_a_load_is_brought_up_to_date_after_it() -> None:
-    script = Transcript(SIZES).warmed("small").after(280)
+def test_a_request_during_the_load_of_another_leaves_the_keep_alive_of_its_model_as_it_was() -> None:
+    script = Transcript(SIZES).warmed("small")
+    resident = script.engine.state.residents["small:latest"]
+    before = resident.written
     script.asks("middle")
     script.settles(0.02)
-    script.ends(script.asks("small"))
-    assert script.engine.state.residents["small:latest"].stale
-    script.engine.state.residents["small:latest"].written = 10
-    script.loads("middle")
-    touch = script.one(fx.Touch)
-    assert touch.model == "small:latest"
-    assert touch.keep_alive >= 300
-    assert not script.engine.state.residents["small:latest"].stale
+    request_id = script.asks("small", keep_alive=7)
+    assert script.forwarded()[request_id].keep_alive is KeepAlive.WITHHELD
+    script.after(1).ends(request_id)
+    assert resident.written == before
+    assert resident.expires_at == script.at + before
 
 
 def test_a_touch_that_failed_is_said_again_with_the_next_request() -> None:
