@@ -33,7 +33,8 @@ def admit(state: State, at: float) -> None:
     """Let every held request go as far as it can go now."""
     if state.operation is None:
         state.draining = frozenset()
-        _begin_next(state, at)
+        if state.held or state.to_clear:
+            _begin_next(state, at)
     for held in tuple(state.held.values()):
         _serve_if_warm(state, held, at)
 

@@ -15,7 +15,6 @@ from proxy.domain.events import (
     RequestEnded,
     ResidentsObserved,
     ResidentsUnknown,
-    ResponseStarted,
     SettingsChanged,
     Settled,
     Tick,
@@ -25,7 +24,7 @@ from proxy.domain.events import (
 from proxy.engine import admission, operation, residency, serving
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
-from proxy.engine.idle import IdleWork
+from proxy.engine.idle import IDLE_SECONDS, IdleWork
 from proxy.engine.state import Held, InFlight, Resident, Running, State
 from proxy.policy import Fixed, Policy, UsageBook, policies
 
@@ -61,7 +60,6 @@ class Engine:
         self._wake_at = math.inf
         self._handlers: dict[type[Event], Callable[..., None]] = {
             RequestArrived: self._request_arrived,
-            ResponseStarted: self._response_started,
             RequestEnded: self._request_ended,
             LoadEnded: self._load_ended,
             UnloadEnded: self._unload_ended,
@@ -80,7 +78,9 @@ class Engine:
         state.out = []
         self._handlers[type(event)](event)
         admission.admit(state, event.at)
-        self._idle.work(state, event.at)
+        if isinstance(event, Tick):
+            self._wake_at = math.inf
+            self._idle.work(state, event.at)
         self._ask_to_be_woken(event)
         return state.out
 
@@ -123,9 +123,6 @@ class Engine:
         if resident is not None and resident.leaving is None:
             resident.leaving = Cause.CLIENT
             state.to_clear[model] = (Cause.CLIENT, reason)
-
-    def _response_started(self, event: ResponseStarted) -> None:
-        """An answer's first byte decides nothing; the observers measure by it."""
 
     def _request_ended(self, event: RequestEnded) -> None:
         state = self.state
@@ -190,7 +187,7 @@ class Engine:
 
     def _memory_observed(self, event: MemoryObserved) -> None:
         state = self.state
-        calm = state.operation is None and event.at - state.last_unload_at > _DRIVER_LAG_SECONDS
+        calm = state.known and state.operation is None and event.at - state.last_unload_at > _DRIVER_LAG_SECONDS
         others = max(0, event.total_bytes - event.free_bytes - state.used_bytes()) if calm else state.budget.others
         state.budget = state.budget.with_driver(event.total_bytes, others, event.gpus)
 
@@ -205,8 +202,8 @@ class Engine:
 
     def _ask_to_be_woken(self, event: Event) -> None:
         state = self.state
-        if isinstance(event, Tick):
-            self._wake_at = math.inf
+        if event.at < self._wake_at <= event.at + IDLE_SECONDS and not state.held:
+            return  # nothing can become due before that tick
         at = self._idle.wake_at(state)
         if state.held and state.operation is None:
             oldest = next(iter(state.held.values()))

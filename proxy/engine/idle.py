@@ -14,7 +14,7 @@ from proxy.engine.state import Running
 if TYPE_CHECKING:
     from proxy.engine.state import Resident, State
 
-_IDLE_SECONDS = 3.0
+IDLE_SECONDS = 3.0
 _UNLOAD_WAIT_SECONDS = 5.2
 _LOOK_AGAIN_SECONDS = 6.0
 _RAREST_LOOK_SECONDS = 600.0
@@ -45,7 +45,7 @@ class IdleWork:
                 return
         if at >= self.next_look(state):
             self._look_ahead(state, at)
-        if state.operation is None and self.ordered_at < state.last_activity_at <= at - _IDLE_SECONDS:
+        if state.operation is None and self._orders_at(state) <= at:
             self.ordered_at = at
             keep_alive.restore_order(state, at)
 
@@ -54,7 +54,7 @@ class IdleWork:
         if len(state.residents) < 2:  # noqa: PLR2004 - a single resident's unload is waited for by nobody
             return math.inf
         return max(
-            state.last_activity_at + _IDLE_SECONDS,
+            state.last_activity_at + IDLE_SECONDS,
             state.last_unload_at + _UNLOAD_WAIT_SECONDS,
             self._last_look(state) + self.pause_seconds,
         )
@@ -65,7 +65,12 @@ class IdleWork:
             return math.inf
         residents = state.residents.values()
         times = [min(_expires_at(state, resident), _renewed_at(state, resident)) for resident in residents]
-        return min(self.next_look(state), *times, math.inf)
+        return min(self.next_look(state), self._orders_at(state), *times)
+
+    def _orders_at(self, state: State) -> float:
+        """When the residents' numbers are put in order, once after each activity."""
+        done = self.ordered_at >= state.last_activity_at or len(state.residents) < 2  # noqa: PLR2004 - one is in order
+        return math.inf if done else state.last_activity_at + IDLE_SECONDS
 
     def _last_look(self, state: State) -> float:
         if self.looked_at < state.last_activity_at:

@@ -74,7 +74,9 @@ class ClientPort:
                 await self._idle.wait()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = unquote(origin_form(request.raw_path).partition("?")[0])
+        path = origin_form(request.raw_path).partition("?")[0]
+        if "%" in path:
+            path = unquote(path)
         endpoint = _ENDPOINTS.get(path) if request.method == "POST" else None
         if endpoint is None:
             _continue_if_expected(request)
@@ -162,7 +164,7 @@ class _Answering(_Passing):
         """Report the first chunk, keep the last ones."""
         if not self._started:
             self._started = True
-            self._dispatcher.post(ResponseStarted(self._dispatcher.now(), self._request_id))
+            self._dispatcher.note(ResponseStarted(self._dispatcher.now(), self._request_id))
         self.tail.add(content)
 
 

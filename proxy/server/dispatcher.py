@@ -14,6 +14,7 @@ from proxy.domain.events import (
     RequestArrived,
     ResidentsObserved,
     ResidentsUnknown,
+    ResponseStarted,
     Settled,
     Tick,
     TouchEnded,
@@ -76,6 +77,11 @@ class Dispatcher:
         for effect in effects:
             self._carry_out(effect)
 
+    def note(self, event: ResponseStarted) -> None:
+        """Tell the observers of something that nothing is decided by."""
+        for observe in self._observers:
+            observe(event, ())
+
     def next_id(self) -> int:
         """Return a number for a request, used once."""
         return next(self._ids)
@@ -101,14 +107,14 @@ class Dispatcher:
         async with self._observing:
             asked_at = self.now()
             memory = await asyncio.to_thread(self._probe.read) if self._probe else None
-            if memory is not None:
-                self.post(MemoryObserved(self.now(), memory.total_bytes, memory.free_bytes, memory.gpus, memory.source))
             try:
                 residents = await self._catalogue.with_weights(await self._api.residents())
             except UpstreamError as error:
                 self.post(ResidentsUnknown(self.now(), str(error)))
             else:
                 self.post(ResidentsObserved(self.now(), asked_at, residents))
+            if memory is not None:  # after the residents: what they use is no one else's
+                self.post(MemoryObserved(self.now(), memory.total_bytes, memory.free_bytes, memory.gpus, memory.source))
 
     async def close(self) -> None:
         """Cancel and await everything that was begun."""

@@ -26,14 +26,11 @@ _HOP_BY_HOP = frozenset(
 
 def end_to_end(headers: Mapping[str, str], *dropped: str) -> CIMultiDict[str]:
     """Return the headers that go on, repeated ones and their order kept, without `dropped` (lower case)."""
-    named = {
-        name.strip().lower()
-        for key, value in headers.items()
-        if key.lower() == "connection"
-        for name in value.split(",")
-    }
-    skipped = _HOP_BY_HOP | named | set(dropped)
-    return CIMultiDict((key, value) for key, value in headers.items() if key.lower() not in skipped)
+    skipped = _HOP_BY_HOP.union(dropped)
+    if "Connection" in headers:
+        named = ",".join(value for key, value in headers.items() if key.lower() == "connection")
+        skipped = skipped.union(name.strip().lower() for name in named.split(","))
+    return CIMultiDict([(key, value) for key, value in headers.items() if key.lower() not in skipped])
 
 
 def spelt_alike(headers: CIMultiDict[str]) -> CIMultiDict[str]:

@@ -24,6 +24,7 @@ _VALUE_END = re.compile(rb"[,}\s]")
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 _READ = frozenset({"model", "keep_alive", "options", "shift", "prompt", "messages"})
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KEYS = {b'"%s"' % key.encode(): key for key in _READ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,17 @@ def _values(content: bytes) -> dict[str, bytes]:
 
 def _decoded(content: bytes) -> Any:  # noqa: ANN401 - JSON
     """Read JSON as Go does: bytes that are no UTF-8 are replaced, NaN and Infinity refused."""
-    return json.loads(content.decode(errors="replace"), parse_constant=_refuse)
+    try:
+        return msgspec.json.decode(content)
+    except ValueError:
+        return _AS_GO.decode(content.decode(errors="replace"))
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+_AS_GO = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _folded(key: str) -> str:
@@ -177,7 +184,8 @@ def _members(content: bytes, values: dict[str, bytes]) -> list[_Member]:
     at = _next(content, _next(content, 0) + 1)
     while content[at] == _QUOTE:
         key_end = _string_end(content, at)
-        key = _decoded(content[at:key_end])
+        written = content[at:key_end]
+        key = _KEYS.get(written) or _decoded(written)
         start = _next(content, _next(content, key_end) + 1)
         end = start + len(value) if (value := values.get(key)) and content.startswith(value, start) else 0
         at = _next(content, end)

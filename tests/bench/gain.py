@@ -87,32 +87,36 @@ class Way:
 @click.option("--requests", default=300, show_default=True, help="Requests per seed.")
 @click.option("--seed", "seeds", multiple=True, default=(1, 2), show_default=True, help="May be given several times.")
 @click.option("--users", default=1, show_default=True, help="Several users overlap; their answers are longer.")
+@click.option("--pause-factor", default=1.0, show_default=True, help="Makes all pauses so many times as long.")
 @click.option("--policy", "policies", multiple=True, default=("adaptive",), show_default=True, help="May be repeated.")
 @click.option("--quick", is_flag=True, help="40 requests of one seed: shows that everything works.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Folder for logs and single requests.")
 def main(
-    requests: int, seeds: Sequence[int], users: int, policies: Sequence[str], *, quick: bool, keep: Path | None
+    requests: int,
+    seeds: Sequence[int],
+    users: int,
+    pause_factor: float,
+    policies: Sequence[str],
+    *,
+    quick: bool,
+    keep: Path | None,
 ) -> None:
     """Send the same requests directly and through keepwarm, and compare."""
     if quick:
         requests, seeds = 40, seeds[:1]
     # Short answers leave the CPU idle, so all seeds run at once; generating at length would not.
     batches = [seeds] if users == 1 else [[seed] for seed in seeds]
-    ways = [
-        way for batch in batches for way in asyncio.run(_measure(batch, requests, users, (_DIRECT, *policies), keep))
-    ]
-    click.echo(_table(ways, requests, users))
+    plan = workload.Plan(requests, users, pause_factor, _SHORT_ANSWERS if users == 1 else _LONG_ANSWERS)
+    ways = [way for batch in batches for way in asyncio.run(_measure(plan, batch, (_DIRECT, *policies), keep))]
+    click.echo(_table(ways, plan))
     for way in ways:
         failed = [f"{sent.model} at {sent.at:.0f} s: {sent.error}" for sent in way.sent if sent.error]
         for problem in failed + way.problems:
             click.echo(f"error: seed {way.seed}, {way.name}: {problem}")
 
 
-async def _measure(
-    seeds: Sequence[int], requests: int, users: int, names: Sequence[str], keep: Path | None
-) -> list[Way]:
-    tokens = _SHORT_ANSWERS if users == 1 else _LONG_ANSWERS
-    planned = {seed: workload.users([model.name for model in _MODELS], requests, seed, users, tokens) for seed in seeds}
+async def _measure(plan: workload.Plan, seeds: Sequence[int], names: Sequence[str], keep: Path | None) -> list[Way]:
+    planned = {seed: plan.of_seed([model.name for model in _MODELS], seed) for seed in seeds}
     build = await asyncio.to_thread(install_ollama)
     with tempfile.TemporaryDirectory(prefix="keepwarm-gain-", ignore_cleanup_errors=True) as folder:
         ways = [Way(name, seed, planned[seed], Path(folder)) for seed in seeds for name in names]
@@ -120,7 +124,7 @@ async def _measure(
             for way in ways:
                 await way.prepare(stack, build)
             began, busy_before = time.monotonic(), _busy_seconds()
-            progress = asyncio.create_task(_show_progress(ways, requests))
+            progress = asyncio.create_task(_show_progress(ways, plan.requests))
             await asyncio.gather(*(way.run() for way in ways))
             progress.cancel()
             took = time.monotonic() - began
@@ -155,9 +159,9 @@ def _busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def _table(ways: Sequence[Way], requests: int, users: int) -> str:
+def _table(ways: Sequence[Way], plan: workload.Plan) -> str:
     lines = [
-        f"\n{requests} requests per seed by {users} user{'s' * (users > 1)}, {len(_MODELS)} models, 24 GiB",
+        f"\nrequests per seed: {plan.requests}, users: {plan.users}, pauses x {plan.pause_factor:g}, models: {len(_MODELS)}",
         "seed  way        loads  spills  evicted by Ollama  expired  errors  waited: sum s   mean s   p95 s  of direct",
     ]
     direct = {way.seed: way for way in ways if way.name == _DIRECT}

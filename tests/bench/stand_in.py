@@ -1,9 +1,9 @@
 """A stand-in for Ollama that costs next to nothing: what a proxy adds can be seen beside it. Runs until SIGTERM.
 
-Speaks just enough of Ollama: `/api/ps`, `/api/tags` and `/api/show` say that three small models are resident, and a
-POST is answered by the model that its body names: `quick` with one JSON object at once, `paced` with 20 lines of
-NDJSON, 10 ms apart, `big` with 512 MiB of them. A raw asyncio.Protocol on uvloop, without an HTTP library. Never
-reads more of a request than its length and those names, and knows no chunked request.
+Speaks just enough of Ollama: `/api/ps`, `/api/tags` and `/api/show` tell of three small models, resident unless they
+are unloaded. A chat is answered by the model that its body names: `quick` with one JSON object at once, `paced` with
+20 lines of NDJSON, 10 ms apart, `big` with 512 MiB of them. A raw asyncio.Protocol on uvloop, without an HTTP library.
+Never reads more of a chat than its length and those names, and knows no chunked request.
 """
 
 import asyncio
@@ -66,16 +66,25 @@ _TOKEN_CHUNK = _chunk(json.dumps({**_TOKEN, "done": False}).encode() + b"\n")
 _END_CHUNK = _chunk(json.dumps(_END).encode() + b"\n")
 _LAST_CHUNK = b"0\r\n\r\n"
 _QUICK = _whole(_END)
-_LISTS = {
-    b"/api/ps": _whole({"models": [_resident(name) for name in _MODELS]}),
-    b"/api/tags": _whole({"models": [{"name": f"{name}:latest", "size": 2**30} for name in _MODELS]}),
-}
+_TAGS = _whole({"models": [{"name": f"{name}:latest", "size": 2**30} for name in _MODELS]})
+_residents = set(_MODELS)
 
 
-def _shown(body: bytes) -> bytes:
-    """Each model has weights of its own, else they would be one model."""
-    name = json.loads(body)["model"].partition(":")[0]
-    return _whole({"modelfile": f"FROM /blobs/{name}\n", "capabilities": ["completion"], "model_info": {}})
+def _managed(path: bytes, body: bytes) -> bytes:
+    """Answer what keepwarm itself asks: what is there, and that it be loaded or unloaded."""
+    if path == b"/api/ps":
+        return _whole({"models": [_resident(name) for name in _residents]})
+    if path == b"/api/tags":
+        return _TAGS
+    asked = json.loads(body)
+    name = asked["model"].partition(":")[0]
+    if path == b"/api/show":  # each has weights of its own, else they would be one model
+        return _whole({"modelfile": f"FROM /blobs/{name}\n", "capabilities": ["completion"], "model_info": {}})
+    if asked.get("keep_alive") == 0:
+        _residents.discard(name)
+    else:
+        _residents.add(name)
+    return _QUICK
 
 
 class StandIn(asyncio.Protocol):
@@ -110,10 +119,8 @@ class StandIn(asyncio.Protocol):
             self._pour()
 
     def _answer(self, path: bytes, body: bytes) -> None:
-        if path in _LISTS:
-            self._transport.write(_LISTS[path])
-        elif path == b"/api/show":
-            self._transport.write(_shown(body))
+        if path != b"/api/chat":
+            self._transport.write(_managed(path, body))
         elif b'"paced"' in body:
             self._lines = iter([_TOKEN_CHUNK] * (_PACED_LINES - 2) + [_END_CHUNK + _LAST_CHUNK])
             self._due = asyncio.get_running_loop().time()

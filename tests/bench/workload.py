@@ -30,33 +30,40 @@ class Request:
     tokens: int
 
 
-def users(models: Sequence[str], requests: int, seed: int, count: int, tokens: Sequence[int]) -> list[list[Request]]:
-    """The requests of each user; all users like the same models best.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What does not depend on the seed.
 
-    Args:
-        models: two or more models.
+    Attributes:
         requests: how many in all.
-        seed: the same seed gives the same requests.
-        count: number of users, who work at the same time.
+        users: how many work at the same time; all like the same models best.
+        pause_factor: 1.0 for the pauses above; real ones are longer.
         tokens: lengths of answers, each as likely as the others.
     """
-    shuffled = list(models)
-    random.Random(seed).shuffle(shuffled)
-    shares = [requests // count + (number < requests % count) for number in range(count)]
-    return [
-        _one_user(shuffled, share, random.Random(f"{seed}/{number}"), tokens) for number, share in enumerate(shares)
-    ]
 
+    requests: int
+    users: int
+    pause_factor: float
+    tokens: Sequence[int]
 
-def _one_user(models: Sequence[str], requests: int, dice: random.Random, tokens: Sequence[int]) -> list[Request]:
-    weights = [1 / rank**_ZIPF_EXPONENT for rank in range(1, len(models) + 1)]
-    planned: list[Request] = []
-    while len(planned) < requests:
-        [model] = dice.choices(models, weights)
-        pause = dice.uniform(*_PAUSE_BETWEEN)
-        while True:
-            planned.append(Request(model, pause, dice.choice(tokens)))
-            if dice.random() > _SESSION_GOES_ON:
-                break
-            pause = dice.uniform(*_PAUSE_WITHIN)
-    return planned[:requests]
+    def of_seed(self, models: Sequence[str], seed: int) -> list[list[Request]]:
+        """The requests of each user; the same seed gives the same ones."""
+        shuffled = list(models)
+        random.Random(seed).shuffle(shuffled)
+        shares = [len(range(number, self.requests, self.users)) for number in range(self.users)]
+        return [
+            self._one_user(shuffled, share, random.Random(f"{seed}/{number}")) for number, share in enumerate(shares)
+        ]
+
+    def _one_user(self, models: Sequence[str], requests: int, dice: random.Random) -> list[Request]:
+        weights = [1 / rank**_ZIPF_EXPONENT for rank in range(1, len(models) + 1)]
+        planned: list[Request] = []
+        while len(planned) < requests:
+            [model] = dice.choices(models, weights)
+            pause = dice.uniform(*_PAUSE_BETWEEN)
+            while True:
+                planned.append(Request(model, pause * self.pause_factor, dice.choice(self.tokens)))
+                if dice.random() > _SESSION_GOES_ON:
+                    break
+                pause = dice.uniform(*_PAUSE_WITHIN)
+        return planned[:requests]

@@ -151,7 +151,7 @@ class Keepwarm:
             return dict(await answer.json())
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [Path(sys.executable).with_name("keepwarm"), "serve", "--config", self.config]
+        command = [str(Path(sys.executable).with_name("keepwarm")), "serve", "--config", str(self.config)]
         env = {name: value for name, value in os.environ.items() if not name.startswith(("KEEPWARM_", "OLLAMA_"))}
         with self.log_file.open("ab") as log:
             return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

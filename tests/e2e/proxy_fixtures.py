@@ -16,7 +16,7 @@ import msgspec
 from tests.e2e.real_ollama import RealOllama, RealOllamaOptions
 
 FAST = RealOllamaOptions(load_mib_per_s=65536)  # a load takes 0.3 s, whatever its size
-GENERATES = {
+GENERATES: dict[str, dict[str, Any]] = {
     "/api/generate": {"prompt": "Hello", "stream": False},
     "/api/chat": {"messages": [{"role": "user", "content": "Hello"}], "stream": False},
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hello"}]},
@@ -24,7 +24,7 @@ GENERATES = {
     "/v1/responses": {"input": "Hello"},
     "/v1/messages": {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64},
 }
-EMBEDS = {
+EMBEDS: dict[str, dict[str, Any]] = {
     "/api/embed": {"input": "Hello"},
     "/api/embeddings": {"prompt": "Hello"},
     "/v1/embeddings": {"input": "Hello"},

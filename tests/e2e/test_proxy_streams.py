@@ -124,12 +124,12 @@ async def test_new_requests_for_busy_victims_do_not_starve_a_cold_one(start_olla
     ollama = await start_ollama(RealOllamaOptions(load_mib_per_s=65536, max_loaded_models=2), MODELS)
     began = time.monotonic()
 
-    async def timed(model: str, tokens: int) -> tuple[Answer, float]:
-        options = {"num_predict": tokens}
-        answer = await ask(keepwarm.url, model, keep_alive="1h", options=options)
-        return answer, time.monotonic() - began
-
     async with running_keepwarm(ollama.url, {"memory": {"max_models": 2}}) as keepwarm:
+
+        async def timed(model: str, tokens: int) -> tuple[Answer, float]:
+            answer = await ask(keepwarm.url, model, keep_alive="1h", options={"num_predict": tokens})
+            return answer, time.monotonic() - began
+
         for model in ("endless-a", "endless-b"):
             await timed(model, 1)
         async with asyncio.TaskGroup() as group:

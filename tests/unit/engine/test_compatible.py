@@ -43,10 +43,6 @@ def test_an_option_that_one_side_leaves_open_is_left_to_ollama(option: str) -> N
     assert not reloads(running(**{option: OTHER[option]}), running())
 
 
-def test_num_gpu_minus_one_takes_whatever_is_loaded() -> None:
-    assert not reloads(running(num_gpu=20), running(num_gpu=-1))  # sched.go: "Don't reload if num_gpu=-1 was provided"
-
-
 def test_a_number_of_layers_on_what_was_loaded_with_num_gpu_minus_one_reloads() -> None:
     assert reloads(running(num_gpu=-1), running(num_gpu=20))
 

@@ -200,11 +200,10 @@ def test_the_size_that_ps_shows_is_learnt_by_the_context_it_was_loaded_with() ->
     script = Transcript(SIZES)
     script.ps()
     for num_ctx, gib in ((None, 4.0), (16384, 6.0)):
-        script.sizes["small:latest"] = int(gib * GIB)
         request_id = script.asks("small", options={"num_ctx": num_ctx} if num_ctx else None)
-        while script.of(fx.Unload) or script.of(fx.Settle):
-            script.unloads("small") if script.of(fx.Unload) else script.settles()
-        script.loads("small", context=num_ctx or 4096)
+        while not isinstance(script.todo[0], fx.Load):
+            script.carries_out()
+        script.loads("small", context=num_ctx or 4096, gib=gib)
         script.ends(request_id)
         script.after(10)
     learnt = script.engine.state.learnt("small:latest")
@@ -233,12 +232,7 @@ def test_a_model_that_runs_on_the_cpu_takes_no_gpu_memory_and_is_served_all_the_
     request_id = script.asks("small")
     script.loads("small", vram_gib=0.0)
     while request_id not in script.forwarded():
-        if script.of(fx.Unload):
-            script.unloads("small")
-        elif script.of(fx.Settle):
-            script.settles(script.one(fx.Settle).seconds)
-        else:
-            script.loads("small", vram_gib=0.0)
+        script.loads("small", vram_gib=0.0) if isinstance(script.todo[0], fx.Load) else script.carries_out()
     assert script.forwarded()[request_id].outcome is Outcome.COLD
     script.ends(request_id)
     script.asks("small")

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.domain import effects as fx
 from proxy.domain import events as ev
-from proxy.domain.effects import KeepAlive, Outcome
+from proxy.domain.effects import KeepAlive
 from proxy.domain.model import Endpoint
 from tests.unit.engine.transcript import Transcript
 

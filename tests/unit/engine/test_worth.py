@@ -27,13 +27,9 @@ def knowing(**facts: int) -> Transcript:
 
 def reload(script: Transcript, model: str, tokens: int, gib: float) -> None:
     request_id = script.asks(model, options={"num_ctx": tokens})
-    while request_id not in script.forwarded():
-        if script.of(fx.Unload):
-            script.unloads(script.one(fx.Unload).model)
-        elif script.of(fx.Settle):
-            script.settles(script.one(fx.Settle).seconds)
-        else:
-            script.loads(model, context=tokens, gib=gib)
+    while not isinstance(script.todo[0], fx.Load):
+        script.carries_out()
+    script.loads(model, context=tokens, gib=gib)
     script.ends(request_id)
     script.after(10)
 

@@ -45,11 +45,16 @@ class Transcript:
         self.resident: dict[str, ObservedResident] = {}
         self.effects: list[fx.Effect] = []
         self.log: list[fx.Effect] = []
+        self.todo: list[fx.Load | fx.Unload | fx.Touch | fx.Settle] = []
         self._next_id = 0
 
     def happens(self, event: ev.Event) -> list[fx.Effect]:
+        done = next((effect for effect in self.todo if _reports(event, effect)), None)
+        if done is not None:
+            self.todo.remove(done)
         self.effects = self.engine.handle(event)
         self.log += self.effects
+        self.todo += [e for e in self.effects if isinstance(e, fx.Load | fx.Unload | fx.Touch | fx.Settle)]
         return self.effects
 
     def after(self, seconds: float) -> Transcript:
@@ -85,7 +90,7 @@ class Transcript:
         return self.happens(ev.RequestEnded(self.at, request_id, ending, 200, figures))
 
     def ps(self, *lines: ObservedResident, asked_at: float | None = None) -> list[fx.Effect]:
-        """`/api/ps` shows these, or else what was loaded so far, with the times that the engine's keep_alives lead to."""
+        """`/api/ps` shows these, or else what was loaded so far, with the times that our keep_alives lead to."""
         ours = {r.shown: r.expires_at for r in self.engine.state.residents.values() if r.written is not None}
         loaded = (replace(line, expires_at=ours.get(name, line.expires_at)) for name, line in self.resident.items())
         shown = tuple(lines) or tuple(loaded)
@@ -135,15 +140,26 @@ class Transcript:
     def ticks(self) -> list[fx.Effect]:
         return self.happens(ev.Tick(self.at))
 
+    def carries_out(self) -> list[fx.Effect]:
+        """What the engine asked for and nobody reported yet succeeds: the oldest of it."""
+        match self.todo[0]:
+            case fx.Load(model=model):
+                return self.loads(model)
+            case fx.Unload(model=model):
+                return self.unloads(model)
+            case fx.Touch(model=model):
+                return self.after(0.001).happens(ev.TouchEnded(self.at, model))
+            case fx.Settle(seconds=seconds):
+                return self.settles(seconds)
+
     def warmed(self, *models: str) -> Transcript:
         """Each model was asked for, loaded, and answered; 10 s passed after each."""
         if not self.engine.state.known:
             self.ps()
         for model in models:
             request_id = self.asks(model)
-            for effect in self.of(fx.Settle):
-                self.settles(effect.seconds)
-            self.loads(model)
+            while request_id not in self.forwarded():
+                self.carries_out()
             self.ends(request_id)
             self.after(10)
         return self
@@ -160,3 +176,12 @@ class Transcript:
     def forwarded(self) -> dict[int, fx.Forward]:
         """Every request that was forwarded so far."""
         return {effect.request_id: effect for effect in self.log if isinstance(effect, fx.Forward)}
+
+
+def _reports(event: ev.Event, effect: fx.Effect) -> bool:
+    match event, effect:
+        case ev.Settled(), fx.Settle():
+            return True
+        case (ev.LoadEnded(), fx.Load()) | (ev.UnloadEnded(), fx.Unload()) | (ev.TouchEnded(), fx.Touch()):
+            return event.model == effect.model
+    return False

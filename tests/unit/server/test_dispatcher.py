@@ -191,13 +191,8 @@ async def test_a_swap_is_carried_out_in_the_order_unload_settle_load_ps() -> Non
         unload, load, ps = run.ollama.calls[calls:]
         assert unload in ("unload middle:latest 12", "unload large:latest 12")
         assert (load.split()[:2], ps) == (["load", "other:latest"], "ps")
-        swap = [kind for kind in run.kinds(events) if kind is not ev.Tick]
-        assert swap == [ev.RequestArrived, ev.UnloadEnded, ev.Settled, ev.LoadEnded, ev.ResidentsObserved] or swap == [
-            ev.RequestArrived,
-            ev.UnloadEnded,
-            ev.LoadEnded,
-            ev.ResidentsObserved,
-        ]
+        swap = [kind for kind in run.kinds(events) if kind not in (ev.Tick, ev.Settled)]
+        assert swap == [ev.RequestArrived, ev.UnloadEnded, ev.LoadEnded, ev.ResidentsObserved]
 
 
 async def test_all_who_wait_for_one_load_go_on_with_it() -> None:
@@ -353,9 +348,7 @@ async def test_what_is_resident_when_the_proxy_starts_does_not_count_as_used_by_
     ollama = Ollama(loaded={"large:latest": ObservedResident("large:latest", 10 * GIB, 10 * GIB, 4096)})
     async with running(ollama, Probe(14), budget_bytes=None) as run:
         assert run.engine.state.budget.others == 0
-        _, forward = await run.asks("middle")
-        assert forward.outcome is Outcome.COLD
-        assert not any(call.startswith("unload") for call in run.ollama.calls)  # 14 are free, 9 are needed
+        assert run.engine.state.budget.usable(run.engine.state.settings) == 24 * GIB
 
 
 async def test_after_an_unload_the_driver_is_asked_until_the_memory_is_free() -> None:
