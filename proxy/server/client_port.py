@@ -120,6 +120,8 @@ class ClientPort:
             response, ending = await self._exchange(request, body.request.endpoint.value, content, watch)
             status = response.status
         finally:
+            if ending is Ending.CLIENT_GONE and watch.tail.complete():
+                ending, status = Ending.ANSWERED, watch.status
             figures = watch.tail.figures()
             self._dispatcher.post(RequestEnded(self._dispatcher.now(), request_id, ending, status, figures))
         return response
@@ -159,6 +161,11 @@ class _Answering(_Passing):
         self._dispatcher = dispatcher
         self._request_id = request_id
         self._started = False
+        self.status = 0
+
+    def started(self, status: int) -> None:
+        """Remember the status."""
+        self.status = status
 
     def chunk(self, content: bytes) -> None:
         """Report the first chunk, keep the last ones."""

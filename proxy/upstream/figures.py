@@ -15,6 +15,12 @@ _FIELD = re.compile(
 )
 
 
+_LAST_WORDS = re.compile(
+    rb'(?:^|\n)data: \[DONE\]|(?<!\\)"done"\s*:\s*true|(?:^|\n)event: (?:message_stop|response\.completed)'
+)
+"""A raw line break or an unescaped quote can't be part of a generated text: JSON escapes both."""
+
+
 class AnswerTail:
     """Collects the last bytes of an answer while it streams by, and those around the durations, should more follow.
 
@@ -35,6 +41,10 @@ class AnswerTail:
         self._bytes += len(self._chunks[-1])
         while self._bytes - len(self._chunks[0]) >= _KEPT_BYTES:
             self._bytes -= len(self._chunks.popleft())
+
+    def complete(self) -> bool:
+        """Tell whether the stream said that it is over; some clients close their connection at these words."""
+        return _LAST_WORDS.search(b"".join(self._chunks)) is not None
 
     def figures(self) -> AnswerFigures:
         """Return what Ollama's last object (or `usage` of the /v1 endpoints) says, None where it says nothing."""

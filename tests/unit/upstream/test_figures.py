@@ -112,3 +112,26 @@ def test_white_space_within_the_object_is_no_hindrance() -> None:
     assert figures(b'{ "eval_count" : 5 ,\n "eval_duration"\t:\t1000000000 }') == AnswerFigures(
         generated_tokens=5, generation_seconds=1.0
     )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b'data: {"choices":[]}\n\ndata: [DONE]\n\n',
+        b'{"model":"a","response":"","done":true,"done_reason":"stop"}\n',
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+        b'event: response.completed\ndata: {"type":"response.completed"}\n\n',
+    ],
+)
+def test_a_stream_that_said_its_last_words_is_complete(end: bytes) -> None:
+    tail = AnswerTail()
+    tail.add(b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n')
+    assert not tail.complete()
+    tail.add(end)
+    assert tail.complete()
+
+
+def test_a_generated_text_cannot_say_the_last_words() -> None:
+    tail = AnswerTail()
+    tail.add(b'{"response":"\\"done\\":true \\ndata: [DONE]\\nevent: message_stop","done":false}\n')
+    assert not tail.complete()
