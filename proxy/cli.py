@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
 import tempfile
@@ -18,10 +19,11 @@ import click
 import platformdirs
 
 from proxy import __version__
+from proxy.admin_client import AdminError, ask
 from proxy.app import ListenError, running_app, serve_until_stopped
 from proxy.domain.units import parse_bytes, parse_duration
 from proxy.settings import SettingsError, SettingsFile, load, show
-from proxy.sim.catalog import DEFAULT_MODELS, SimModel
+from proxy.sim.catalog import DEFAULT_MODELS, MIB, SimModel
 from proxy.sim.server import SimulatedOllama
 from proxy.sim.site import SimulatedOllamaOptions
 from proxy.status import status_table
@@ -43,6 +45,8 @@ config_option = click.option(
 admin_option = click.option(
     "--admin", envvar="KEEPWARM_ADMIN_URL", default=_DEFAULT_ADMIN, show_default=True, help="Admin port of keepwarm."
 )
+
+POSITIVE = click.FloatRange(1e-3, 1e6)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,10 +73,12 @@ def serve(config: Path | None, *, or_demo: bool) -> None:
 @click.option("--gpu", default="24GiB", show_default=True, help="Memory of the simulated GPU.")
 @click.option("--model", "models", multiple=True, metavar="NAME=SIZE", help="A model, such as qwen3:8b=5.2GiB; repeat.")
 @click.option("--load-speed", default="4GiB", show_default=True, help="What is loaded per second.")
-@click.option("--tokens-per-second", default=100.0, show_default=True, help="Speed of answers.")
+@click.option("--tokens-per-second", type=POSITIVE, default=100.0, show_default=True, help="Speed of answers.")
 @click.option("--driver-lag", default="0s", show_default=True, help="How long freed memory still counts as used.")
-@click.option("--speed", default=1.0, show_default=True, help="Simulated seconds per second.")
-@click.option("--port", default=0, help="Port of the simulated Ollama itself; 0: any free one.")
+@click.option("--speed", type=POSITIVE, default=1.0, show_default=True, help="Simulated seconds per second.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the simulated Ollama itself; 0: any free one."
+)
 def demo(config: Path | None, port: int, **simulated: Any) -> None:  # noqa: ANN401 - as the options say
     """Run the proxy in front of a simulated Ollama: no GPU, no models, no answers worth reading."""
     try:
@@ -101,8 +107,8 @@ def check(file: Path, *, show_settings: bool) -> None:
 def status(admin: str, *, watch: bool, as_json: bool) -> None:
     """Show which models are resident, until when, and why."""
     while True:
-        state = _ask(admin, "/state")
-        text = json.dumps(state, indent=2) if as_json else status_table(state, time.time())
+        state = _ask(admin, "/state", "residents")
+        text = json.dumps(state, indent=2) if as_json else status_table(state)
         if watch:
             click.clear()
         click.echo(text)
@@ -116,7 +122,7 @@ def status(admin: str, *, watch: bool, as_json: bool) -> None:
 @admin_option
 def explain(model: str, admin: str) -> None:
     """Show the numbers behind the last decisions about MODEL."""
-    found = _ask(admin, f"/models/{quote(model, safe='')}/explain")
+    found = _ask(admin, f"/models/{quote(model, safe='')}/explain", "decisions")
     decisions = found.pop("decisions")
     for name, value in found.items():
         click.echo(f"{name.replace('_', ' '):32} {value}")
@@ -138,6 +144,12 @@ async def _serve(settings_file: SettingsFile) -> None:
 def _simulated(
     gpu: str, models: tuple[str, ...], load_speed: str, tokens_per_second: float, driver_lag: str, speed: float
 ) -> SimulatedOllamaOptions:
+    if parse_bytes(gpu) < MIB or parse_bytes(load_speed) < MIB or parse_duration(driver_lag) < 0:
+        raise ValueError(
+            f"--gpu and --load-speed must be >= 1MiB, --driver-lag >= 0, got {gpu}, {load_speed}, {driver_lag}"
+        )
+    if math.isnan(tokens_per_second) or math.isnan(speed):
+        raise ValueError("--speed and --tokens-per-second must be numbers, got nan")
     return SimulatedOllamaOptions(
         models=tuple(_simulated_model(model) for model in models) or DEFAULT_MODELS,
         gpu_mib=parse_bytes(gpu) >> 20,
@@ -150,7 +162,7 @@ def _simulated(
 
 def _simulated_model(text: str) -> SimModel:
     name, equals, size = text.rpartition("=")
-    if not equals or not name:
+    if not equals or not name or any(character.isspace() for character in name):
         raise ValueError(f"a model is NAME=SIZE such as qwen3:8b=5.2GiB, got {text!r}")
     return SimModel(name=name, mib=parse_bytes(size) >> 20)
 
@@ -209,14 +221,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _ask(admin: str, path: str) -> dict[str, Any]:
+def _ask(admin: str, path: str, expected: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(admin.rstrip("/") + path, timeout=10) as answer:  # noqa: S310 - as the user says
-            state: dict[str, Any] = json.load(answer)
-            return state
-    except urllib.error.HTTPError as error:
-        raise click.ClickException(json.load(error).get("error", str(error))) from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(
-            f"keepwarm's admin port does not answer at {admin}: {error}. Is it running?"
-        ) from error
+        return ask(admin, path, expected)
+    except AdminError as error:
+        raise click.ClickException(str(error)) from error

@@ -9,9 +9,9 @@ from proxy.domain.units import format_bytes, format_duration
 _HEAD = ("MODEL", "SIZE", "NOW", "KEPT", "USES/H", "LOAD", "WORTH", "WHY")
 
 
-def status_table(state: dict[str, Any], now: float) -> str:
+def status_table(state: dict[str, Any]) -> str:
     """Return the residents of `/state` as a table, with a line about the memory above it."""
-    rows = [_HEAD, *(_row(resident, now) for resident in state["residents"])]
+    rows = [_HEAD, *(_row(resident, state["at"]) for resident in state["residents"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([_memory(state), *lines])

@@ -39,6 +39,8 @@ def request_row(finished: FinishedRequest) -> RequestRow:
 
 def _json(options: RunnerOptions) -> str:
     """Runner options are numbers and booleans; a text among them is a client's mistake and stays out."""
+    if not options.values and options.shift is None:
+        return "{}"
     values = {key: value for key, value in options.values if isinstance(value, int | float)}
     shift = {} if options.shift is None else {"shift": options.shift}
     return json.dumps({**values, **shift}, sort_keys=True, separators=(",", ":"))

@@ -161,7 +161,7 @@ def _busy_seconds() -> float:
 
 def _table(ways: Sequence[Way], plan: workload.Plan) -> str:
     lines = [
-        f"\nrequests per seed: {plan.requests}, users: {plan.users}, pauses x {plan.pause_factor:g}, models: {len(_MODELS)}",
+        f"\n{plan.requests} requests per seed, users: {plan.users}, pauses x {plan.pause_factor:g}",
         "seed  way        loads  spills  evicted by Ollama  expired  errors  waited: sum s   mean s   p95 s  of direct",
     ]
     direct = {way.seed: way for way in ways if way.name == _DIRECT}

@@ -26,8 +26,7 @@ async def assert_agreement(keepwarm: Keepwarm, ollama: Happenings) -> None:
     """The proxy's metrics tell of the same loads and evictions as Ollama's log, and Ollama evicted nobody itself."""
     assert ollama.of("evicted by Ollama") == []
     assert await keepwarm.metric("keepwarm_loads_total") == len(ollama.of("loaded"))
-    spilled = await keepwarm.metric("keepwarm_loads_total", cause="spill")  # the first, spilled one was unloaded again
-    assert await keepwarm.metric("keepwarm_evictions_total") == len(ollama.of("left")) - spilled
+    assert await keepwarm.metric("keepwarm_evictions_total") == len(ollama.of("left"))
 
 
 # Who has to leave, whatever the details of the rule: 3 models may be loaded, each load takes as long as the model is
@@ -48,31 +47,40 @@ SCRIPT: tuple[tuple[str, int, set[str]], ...] = (
 )
 
 
-async def play(keepwarm: Keepwarm, ollama: RealOllama) -> int:
-    """Plays the script; returns how often a spill had to be repaired."""
-    whole = Happenings(ollama)
+async def play(keepwarm: Keepwarm, ollama: RealOllama) -> None:
     for model, times, leaving in SCRIPT:
         step = Happenings(ollama)
         for _ in range(times):
             await ask(keepwarm.url, model)
         await assert_nothing_spilled(ollama)
-        assert set(step.of("left")) - {model} == leaving, (model, step.all())
+        assert set(step.of("left")) == leaving, (model, step.all())
         assert model in await resident(ollama)
-    await assert_agreement(keepwarm, whole)
-    return int(await keepwarm.metric("keepwarm_reloads_total", cause="spill"))
 
 
-@pytest.mark.parametrize("release_ms", [0, 1500])
-async def test_the_chosen_victims_leave_and_nobody_else(start_ollama: "StartOllama", release_ms: int) -> None:
-    ollama = await start_ollama(RealOllamaOptions(load_mib_per_s=8192, release_ms=release_ms))
-    async with running_keepwarm(ollama.url) as keepwarm:
-        repaired = await play(keepwarm, ollama)
-        settle_seconds = (await keepwarm.state())["settle_seconds"]
-    if release_ms:
-        assert repaired <= 1  # from then on everything fits
-        assert settle_seconds >= 1.5 or not repaired
-    else:
-        assert repaired == 0
+async def test_the_chosen_victims_leave_and_nobody_else(start_ollama: "StartOllama") -> None:
+    prompt = await start_ollama(RealOllamaOptions(load_mib_per_s=8192))
+    slow = await start_ollama(RealOllamaOptions(load_mib_per_s=8192, release_ms=1500))
+    async with running_keepwarm(prompt.url) as keepwarm, running_keepwarm(slow.url) as patient:
+        happenings = Happenings(prompt)
+        await learn_to_settle(patient, slow)
+        await asyncio.gather(play(keepwarm, prompt), play(patient, slow))
+        await assert_agreement(keepwarm, happenings)
+        assert await keepwarm.metric("keepwarm_reloads_total", cause="spill") == 0
+        assert await patient.metric("keepwarm_reloads_total", cause="spill") == 1  # what it learnt from
+
+
+async def learn_to_settle(keepwarm: Keepwarm, ollama: RealOllama) -> None:
+    """One repaired spill teaches how slow the driver is."""
+    happenings = Happenings(ollama)
+    for model in ("phi4:14b", "gemma3:27b"):  # the second is loaded 0.5 s after the first has left
+        await ask(keepwarm.url, model)
+        await assert_nothing_spilled(ollama)
+    assert happenings.of("loaded") == ["phi4:14b", "gemma3:27b", "gemma3:27b"]
+    assert await keepwarm.metric("keepwarm_reloads_total", cause="spill") == 1
+    assert await keepwarm.metric("keepwarm_spilled_bytes_total") > 1 << 30
+    assert (await keepwarm.state())["settle_seconds"] > 1.5
+    await post(keepwarm.url, "/api/generate", {"model": "gemma3:27b", "keep_alive": 0})
+    await pause_is_over(ollama)
 
 
 async def test_a_spill_that_loading_again_did_not_cure_is_left_alone(start_ollama: "StartOllama") -> None:
@@ -116,18 +124,18 @@ FIRST, SECOND, BESIDE, THIRD, BIG = MODELS = [
 
 
 async def arrange(url: str, ollama: RealOllama, **second: Any) -> None:
-    """Leaves "beside" and "second" resident, asked for with what `second` says, and no pause under way."""
+    """Leaves "beside" and "second" resident, asked for with what `second` says, and Ollama in a pause of 5 s."""
     await ask(url, "first")
     await ask(url, "beside")
     await post(url, "/api/generate", {"model": "first", "keep_alive": 0})
     await ask(url, "second", **second)
-    await pause_is_over(ollama)
     assert await resident(ollama) == {"beside", "second"}
 
 
 async def test_a_swap_by_the_proxy_does_not_pay_ollama_s_pause(start_ollama: "StartOllama") -> None:
     async def swap(url: str, ollama: RealOllama) -> float:
         await arrange(url, ollama)
+        await pause_is_over(ollama)
         happenings = Happenings(ollama)
         seconds = (await ask(url, "third")).seconds  # of which there is no place for three
         assert happenings.of("loaded") == ["third"]
@@ -145,11 +153,14 @@ async def test_a_swap_by_the_proxy_does_not_pay_ollama_s_pause(start_ollama: "St
 async def test_another_num_ctx_is_loaded_without_ollama_s_pause(start_ollama: "StartOllama") -> None:
     async def change(url: str, ollama: RealOllama) -> float:
         await arrange(url, ollama, options={"num_ctx": 2048})
-        seconds = (await ask(url, "second", options={"num_ctx": 4096})).seconds
-        contexts = {line["name"]: line["context_length"] for line in await ollama.ps()}
-        assert contexts["second:latest"] == 4096
-        assert "beside:latest" in contexts
-        return seconds
+        seconds = []
+        for num_ctx in (4096, 2048):  # twice, and the better one counts: a load itself may take long on a busy machine
+            await pause_is_over(ollama)
+            seconds.append((await ask(url, "second", options={"num_ctx": num_ctx})).seconds)
+            contexts = {line["name"]: line["context_length"] for line in await ollama.ps()}
+            assert contexts["second:latest"] == num_ctx
+            assert "beside:latest" in contexts
+        return min(seconds)
 
     direct, behind = await start_ollama(FAST, MODELS), await start_ollama(FAST, MODELS)
     async with running_keepwarm(behind.url) as keepwarm:
@@ -166,7 +177,7 @@ async def test_room_made_ahead_in_idle_time_makes_a_later_miss_cheaper(start_oll
         await post(keepwarm.url, "/api/generate", {"model": "big", "keep_alive": 0})
         await pause_is_over(ollama)
         await arrange(keepwarm.url, ollama)
-        for _ in range(9):  # 3 s without a request are idle, and the pause after what is unloaded then is 5 s
+        for _ in range(12):  # the pause, idle seconds, and the pause after what is unloaded in them
             await asyncio.sleep(1)
             if not idle:
                 await ask(keepwarm.url, "second")

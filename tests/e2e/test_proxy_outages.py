@@ -61,7 +61,7 @@ async def test_ollama_is_killed_under_load_and_comes_back(start_ollama: "StartOl
     ollama = await start_ollama(slow, MODELS)
     async with running_keepwarm(ollama.url, POLL) as keepwarm:
         await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
-        endless = [
+        endless: list[tuple[str, dict[str, Any]]] = [
             ("/api/generate", {"options": LONG, "stream": True}),
             ("/api/chat", {"options": LONG, "stream": False}),
             ("/v1/chat/completions", {"max_tokens": 100_000, "stream": True}),

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.e2e.keepwarm_process import Keepwarm, running_keepwarm
 from tests.e2e.ollama_build.model_template import ENDLESS_MODELS, STANDARD_MODELS
-from tests.e2e.proxy_fixtures import GENERATES, Answer, Happenings, ask, post, resident, until
+from tests.e2e.proxy_fixtures import GENERATES, Answer, Happenings, ask, resident, until
 from tests.e2e.real_ollama import RealOllama, RealOllamaOptions
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ async def test_new_requests_for_busy_victims_do_not_starve_a_cold_one(start_olla
             while not any(task.done() for task in busy):
                 await asyncio.sleep(0.5)
                 new += [group.create_task(timed(model, 1)) for model in lengths]
-        assert len(new) >= 6
+        assert new  # while both were busy
         assert [task.result()[0].json()["eval_count"] for task in busy] == [*lengths.values()]  # none was cut short
         load_seconds = cold.result()[0].json()["load_duration"] / 1e9 + 0.3
         assert cold.result()[1] < max(task.result()[1] for task in busy) + load_seconds + 2
@@ -150,35 +150,26 @@ async def test_new_requests_for_busy_victims_do_not_starve_a_cold_one(start_olla
         assert await keepwarm.metric("keepwarm_requests_total", outcome="passthrough") == 0
 
 
-async def test_a_cold_request_is_handed_over_after_max_wait(start_ollama: "StartOllama") -> None:
-    ollama = await start_ollama(RealOllamaOptions(load_mib_per_s=65536, max_loaded_models=1), MODELS)
-    async with running_keepwarm(ollama.url, {"memory": {"max_models": 1}, "max_wait": "2s"}) as keepwarm:
+async def test_one_long_answer_blocks_nobody_but_those_who_need_its_memory(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(RealOllamaOptions(load_mib_per_s=65536, num_parallel=2), MODELS)
+    async with running_keepwarm(ollama.url, {"max_wait": "2s"}) as keepwarm:
         await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
-        running = asyncio.create_task(ask(keepwarm.url, "endless-a", options={"num_predict": 2500}))
+        body = {"model": "endless-a", "prompt": "Hello", "options": LONG}
+        long = asyncio.create_task(stream(keepwarm.url, "/api/generate", body))
         await asyncio.sleep(0.3)
-        cold = asyncio.create_task(post(keepwarm.url, "/api/generate", {"model": "llama3.2:1b", "prompt": "Hello"}))
-
-        async def handed_over() -> bool:
-            return "handed over" in ((await keepwarm.state())["operation"] or "")
-
-        await until(handed_over, 2.5, "handed over to Ollama")
-        assert not running.done()
-        assert (await running).json()["eval_count"] == 2500
-        assert (await cold).status == 200
-        assert await resident(ollama) == {"llama3.2:1b"}
-
-
-async def test_after_a_hand_over_the_next_load_knows_who_is_resident(start_ollama: "StartOllama") -> None:
-    ollama = await start_ollama(RealOllamaOptions(load_mib_per_s=65536), MODELS)
-    async with running_keepwarm(ollama.url, {"max_wait": "1s"}) as keepwarm:
-        await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
-        happenings = Happenings(ollama)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(ask(keepwarm.url, "endless-a", options={"num_predict": 2500}))
-            await asyncio.sleep(0.3)
-            group.create_task(ask(keepwarm.url, "gemma3:27b"))  # only when everyone else is gone
-            await asyncio.sleep(1.5)  # it is handed over to Ollama
-            group.create_task(ask(keepwarm.url, "phi4:14b"))  # beside endless-a, not beside gemma3:27b
-        assert "gemma3:27b" not in happenings.of("evicted by Ollama")
-        [model] = [line for line in await ollama.ps() if line["name"] == "phi4:14b"]
-        assert model["size_vram"] == model["size"]
+        began = time.monotonic()
+        big = asyncio.create_task(ask(keepwarm.url, "gemma3:27b"))  # only when everyone else is gone
+        await asyncio.sleep(0.2)
+        small = await ask(keepwarm.url, "llama3.2:1b")  # beside both
+        again = await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
+        assert 1 < time.monotonic() - began < 4  # max_wait: until then the busy victim admits nobody
+        assert again.seconds < 4
+        assert small.seconds < 1.5
+        assert (await ask(keepwarm.url, "gemma3:4b")).seconds < 1.5  # beside endless-a, as before
+        assert not long.done()
+        assert not big.done()
+        long.cancel()
+        answer = await asyncio.wait_for(big, 20)  # three victims, with Ollama's pauses
+        assert answer.status == 200
+        [model] = await ollama.ps()
+        assert (model["name"], model["size_vram"]) == ("gemma3:27b", model["size"])

@@ -54,7 +54,7 @@ def state(*residents: ResidentSnapshot, **changed: Any) -> dict[str, Any]:
 
 def row(**changed: Any) -> dict[str, str]:
     """The one line of a table, by its heads."""
-    _, head, line = status_table(state(resident(**changed)), NOW).splitlines()
+    _, head, line = status_table(state(resident(**changed))).splitlines()
     starts = [match.start() for match in re.finditer(r"\S+", head)]
     cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
     return dict(zip(head.split(), cells, strict=True))
@@ -79,7 +79,7 @@ def test_columns_stand_one_below_the_other_whatever_is_in_them() -> None:
         resident(model="registry.example/somebody/a-very-long-name:70b-instruct", expires_at=None, worth=None),
         resident(bytes=10 * GIB, vram_bytes=7 * GIB, load_seconds=None),
     ]
-    _, head, *lines = status_table(state(*residents), NOW).splitlines()
+    _, head, *lines = status_table(state(*residents)).splitlines()
     assert len(lines) == 3
     for match in re.finditer(r"\S+", head):
         column = match.start()
@@ -113,27 +113,27 @@ def test_each_cell_says_it_in_words_for_people(changed: dict[str, Any], column: 
 
 
 def test_the_line_above_tells_the_memory_and_where_the_budget_comes_from() -> None:
-    assert status_table(state(resident()), NOW).splitlines()[0] == "6GiB of 24GiB used (set in memory.budget)"
+    assert status_table(state(resident())).splitlines()[0] == "6GiB of 24GiB used (set in memory.budget)"
 
 
 def test_an_unknown_budget_is_called_unknown() -> None:
     source = "not known yet: nothing has spilled so far"
-    line = status_table(state(resident(), budget_bytes=None, budget_source=source), NOW).splitlines()[0]
+    line = status_table(state(resident(), budget_bytes=None, budget_source=source)).splitlines()[0]
     assert line == f"6GiB of an unknown budget used ({source})"
 
 
 def test_without_residents_there_is_only_the_head() -> None:
-    lines = status_table(state(), NOW).splitlines()
+    lines = status_table(state()).splitlines()
     assert lines[0].startswith("0B of 24GiB used")
     assert lines[1].split()[0] == "MODEL"
     assert len(lines) == 2
 
 
 def test_who_waits_and_what_is_under_way_is_told() -> None:
-    line = status_table(state(waiting=2, operation="settling: llama3.1:8b leaves"), NOW).splitlines()[0]
+    line = status_table(state(waiting=2, operation="settling: llama3.1:8b leaves")).splitlines()[0]
     assert line.endswith("; 2 waiting; settling: llama3.1:8b leaves")
 
 
 def test_an_upstream_that_does_not_answer_is_told_loudly() -> None:
-    line = status_table(state(upstream_known=False), NOW).splitlines()[0]
+    line = status_table(state(upstream_known=False)).splitlines()[0]
     assert line.endswith("; Ollama does not answer, requests pass as they come")
