@@ -63,7 +63,9 @@ class Settings(Section):
         "at_least: the longer one; at_most: the shorter one. A client's explicit unload is always obeyed.",
     )
     max_wait: Duration = key(
-        "60s", "Longest time that a request for a model that is not loaded waits for busy ones to become idle."
+        "60s",
+        "How long busy models that have to leave admit nothing new for the sake of a model that waits for them.\n"
+        "After that they admit once who wanted them meanwhile, so that one endless answer blocks nobody else.",
     )
     models: Annotated[Mapping[ModelPattern, Model], AfterValidator(MappingProxyType), PlainSerializer(dict)] = key(
         {},

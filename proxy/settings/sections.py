@@ -154,7 +154,7 @@ class KeepAlive(Section):
 class Model(Section):
     """What holds for the models that a pattern matches; a key that is left out is decided by a more general pattern."""
 
-    pin: Switch | None = key(None, "true: never evicted, never expires.")
+    pin: Switch | None = key(None, "true: never evicted, and its timer is wound up again.")
     never_keep: Switch | None = key(None, "true: unloaded as soon as it is idle.")
     min: Duration | None = key(None, "Shortest keep_alive, instead of keep_alive.min.")
     max: Duration | None = key(None, "Longest keep_alive, instead of keep_alive.max.")
