@@ -196,5 +196,5 @@ def test_the_status_table_shown_has_the_columns_of_today() -> None:
         "budget_source": "",
         "operation": None,
     }
-    head = status_table({**nothing, "upstream_known": True, "waiting": 0}, 0.0).splitlines()[-1].split()
+    head = status_table({**nothing, "upstream_known": True, "waiting": 0}).splitlines()[-1].split()
     assert any(line.split() == head for line in "".join(fences(README, "console")).splitlines())
