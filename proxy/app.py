@@ -79,7 +79,6 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Serve while the context is open; on leaving, answers in flight may finish within `server.shutdown_grace`."""
         settings = self._settings
-        set_up_logging(settings.log.level, settings.log.format)
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session(settings.upstream.connect_timeout))
             api = OllamaApi(session, settings.upstream.url, self._clock)
@@ -204,6 +203,7 @@ class App:
 async def running_app(settings_file: SettingsFile) -> AsyncIterator[App]:
     """Run the proxy with its usage history, and save the statistics at the end."""
     settings = settings_file.current
+    set_up_logging(settings.log.level, settings.log.format)
     store = UsageStore(settings.store.path, settings.store.retention)
     await store.open()
     try:

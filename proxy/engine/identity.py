@@ -12,13 +12,17 @@ class Identities:
 
     def __init__(self) -> None:
         self._key_of_weights: OrderedDict[str, str] = OrderedDict()
+        self._key_of_name: OrderedDict[str, str] = OrderedDict()
 
     def key(self, name: str, weights: str) -> str:
-        """Return the key of a canonical name; without weights the name stands for itself."""
+        """Return the key of a canonical name; without weights what it was before, else the name itself."""
         if not weights:
-            return name
+            return self._key_of_name.get(name, name)
         key = self._key_of_weights.setdefault(weights, name)
+        self._key_of_name[name] = key
         self._key_of_weights.move_to_end(weights)
-        if len(self._key_of_weights) > _MAX_NAMES:
-            self._key_of_weights.popitem(last=False)
+        self._key_of_name.move_to_end(name)
+        for bounded in (self._key_of_weights, self._key_of_name):
+            if len(bounded) > _MAX_NAMES:
+                bounded.popitem(last=False)
         return key

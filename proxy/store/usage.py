@@ -89,7 +89,13 @@ class UsageStore:
         if version != STATE_VERSION:
             _log.warning("usage history %s: statistics of version %s are not understood", self._database.path, version)
             return None
-        state: dict[str, Any] = json.loads(text)
+        try:
+            state = json.loads(text)
+        except ValueError:
+            state = None
+        if not isinstance(state, dict):
+            _log.warning("usage history %s: the saved statistics are no JSON object", self._database.path)
+            return None
         return state
 
     def rows(self, since: float = 0.0) -> Iterator[RequestRow]:

@@ -414,7 +414,7 @@ def test_a_demo_leaves_the_users_usage_history_alone(home: Home) -> None:
     ids=" ".join,
 )
 def test_options_of_a_demo_that_make_no_sense_are_refused(home: Home, taken: int, options: tuple[str, str]) -> None:
-    nowhere = {name: f"127.0.0.1:{taken}" for name in ANYWHERE}  # what is not refused can't run either
+    nowhere = dict.fromkeys(ANYWHERE, f"127.0.0.1:{taken}")  # what is not refused can't run either
     error = home.calls("demo", *options, **nowhere).refused(2).splitlines()[-1]
     assert error.startswith("Error: ")
 

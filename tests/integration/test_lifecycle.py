@@ -156,11 +156,17 @@ def _of_another_program(folder: Path) -> Path:
     return folder / "other.sqlite"
 
 
-@pytest.mark.parametrize(
-    "place",
-    [_in_a_folder_that_is_a_file, _where_a_folder_stands, _of_another_program],
-    ids=lambda place: place.__name__,
-)
+def _set_aside(folder: Path) -> list[str]:
+    """The names of what was set aside, its content as it was."""
+    found = list(folder.glob("usage.sqlite.broken-*"))
+    assert all(path.read_bytes().startswith(b"not a database") for path in found)
+    return [path.name for path in found]
+
+
+PLACES = [_in_a_folder_that_is_a_file, _where_a_folder_stands, _of_another_program]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 async def test_where_the_usage_history_cannot_be_written_everything_else_works_and_it_is_said_once(
     tmp_path: Path,
     ollama: SimulatedOllama,
@@ -187,9 +193,9 @@ async def test_a_broken_usage_history_is_set_aside_and_a_new_one_begun(
     async with proxy(tmp_path, ollama.url) as app:
         assert (await ask(session, app.client_url))[0] == 200
         assert (await state(session, app.admin_url))["store"]["up"] is True
-    (aside,) = tmp_path.glob("usage.sqlite.broken-*")
-    assert aside.read_bytes().startswith(b"not a database")
-    assert f"set aside as {aside.name}" in capfd.readouterr().err
+    (aside,) = _set_aside(tmp_path)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if f"set aside as {aside}" in line]
+    assert "ERROR" in line
     async with proxy(tmp_path, ollama.url) as app:
         assert MODEL in await known(session, app.admin_url)
 
@@ -212,6 +218,27 @@ async def test_statistics_that_make_no_sense_are_learnt_anew(
         assert "WARNING" in line
         assert (await ask(session, app.client_url, OTHER))[0] == 200
         assert OTHER in await known(session, app.admin_url)
+
+
+async def test_statistics_that_cannot_be_read_at_the_start_are_not_overwritten_but_read_when_that_works(
+    tmp_path: Path, ollama: SimulatedOllama, session: aiohttp.ClientSession
+) -> None:
+    async with proxy(tmp_path, ollama.url) as app:
+        await ask(session, app.client_url)
+    with closing(sqlite3.connect(tmp_path / "usage.sqlite", isolation_level=None)) as somebody:
+        somebody.execute("PRAGMA locking_mode = EXCLUSIVE")
+        somebody.execute("BEGIN EXCLUSIVE")
+        async with proxy(tmp_path, ollama.url) as app:
+
+            async def is_known() -> bool:
+                model = (await known(session, app.admin_url)).get(MODEL)
+                return model is not None and model["uses_per_hour"] > 0.9
+
+            assert not await is_known()
+            assert (await ask(session, app.client_url, OTHER))[0] == 200
+            somebody.close()
+            await until(is_known, 12)
+            assert (await state(session, app.admin_url))["store"]["up"] is True
 
 
 # An Ollama that is not there

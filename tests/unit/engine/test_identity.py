@@ -22,6 +22,23 @@ def test_a_name_whose_weights_are_not_known_stands_for_itself() -> None:
     assert identities.key("b:latest", "") == "b:latest"
 
 
+def test_a_name_whose_weights_cannot_be_told_for_once_stays_the_model_that_it_was() -> None:
+    identities = Identities()
+    identities.key("a:latest", "sha256-1")
+    identities.key("b:latest", "sha256-1")
+    assert identities.key("b:latest", "") == "a:latest"
+    assert identities.key("b:latest", "sha256-2") == "b:latest"  # made anew from other weights
+    assert identities.key("b:latest", "") == "b:latest"
+
+
+def test_a_busy_model_stays_busy_when_ps_shows_it_by_its_other_name_and_its_weights_cannot_be_told() -> None:
+    script = Transcript(SIZES).warmed("small")
+    request_id = script.asks("alias", weights=WEIGHTS)
+    script.after(1).ps(script.line("alias", weights=""))
+    (resident,) = script.engine.state.residents.values()
+    assert set(resident.serving) == {request_id}
+
+
 def test_names_that_clients_make_up_do_not_fill_the_memory_and_those_in_use_stay() -> None:
     identities = Identities()
     identities.key("first:latest", "sha256-first")
