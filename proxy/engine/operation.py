@@ -69,9 +69,10 @@ def advance(state: State, at: float) -> None:
     elif (pause := _pause(state, operation, at)) > 0:
         operation.stage = Stage.SETTLING
         state.emit(Settle(_free_needed(state, operation), pause))
-    elif not operation.in_order:  # Ollama may evict on its own, by what was written
+    elif operation.model and not operation.in_order:  # Ollama may evict on its own, by what was written
         operation.in_order = True
-        keep_alive.restore_order(state, at)
+        if not worth.surely_let_in(state, operation.model, operation.loads.options):
+            keep_alive.restore_order(state, at)
         advance(state, at)
     else:
         _load(state, operation, at)

@@ -18,6 +18,7 @@ _PRIOR_LOAD_SECONDS = 1.0
 _PRIOR_BYTES_PER_SECOND = 2.5e9
 _PRIOR_SERVICE_SECONDS = 10.0
 _LEAST_REMAINING_SECONDS = 0.5
+_OLLAMA_RULE = 0.8
 _PAGE_CACHE_SECONDS = 3600.0
 
 
@@ -78,6 +79,15 @@ def memory(state: State, at: float, without: Collection[str] = ()) -> Memory:
         settle_seconds=state.settle_seconds,
         residents=tuple(candidate(state, r, at) for r in state.residents.values() if r.model not in without),
     )
+
+
+def surely_let_in(state: State, model: str, options: RunnerOptions) -> bool:
+    """Tell whether Ollama loads the model beside the residents whomever of them it asks (OLLAMA.md 8, 16)."""
+    total = state.budget.total(state.settings)
+    if total is None or len(state.residents) >= state.budget.max_models(state.settings):
+        return not state.residents
+    believed = [resident.believed_bytes(total) or 0 for resident in state.residents.values()]
+    return needed_bytes(state, model, options) <= _OLLAMA_RULE * min([total - state.used_bytes(), *believed])
 
 
 def need(state: State, model: str, options: RunnerOptions) -> Need:

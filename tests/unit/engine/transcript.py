@@ -182,6 +182,10 @@ def _reports(event: ev.Event, effect: fx.Effect) -> bool:
     match event, effect:
         case ev.Settled(), fx.Settle():
             return True
-        case (ev.LoadEnded(), fx.Load()) | (ev.UnloadEnded(), fx.Unload()) | (ev.TouchEnded(), fx.Touch()):
-            return event.model == effect.model
+        case (
+            (ev.LoadEnded(model=done), fx.Load(model=asked))
+            | (ev.UnloadEnded(model=done), fx.Unload(model=asked))
+            | (ev.TouchEnded(model=done), fx.Touch(model=asked))
+        ):
+            return done == asked
     return False
