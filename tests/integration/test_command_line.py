@@ -472,7 +472,13 @@ def test_how_long_a_model_is_kept_is_told_by_the_clock_of_the_proxy(
 ) -> None:
     resident = {"model": "a:latest", "bytes": 1, "vram_bytes": 1, "busy": 0, "expires_at": 1090.0, "worth": None}
     resident |= {"uses_per_hour": 1.0, "load_seconds": None, "reason": "kept"}
-    state = {"at": 1000.0, "budget_bytes": None, "budget_source": "", "used_bytes": 1, "upstream_known": True}
+    state: dict[str, Any] = {
+        "at": 1000.0,
+        "budget_bytes": None,
+        "budget_source": "",
+        "used_bytes": 1,
+        "upstream_known": True,
+    }
     state |= {"waiting": 0, "operation": None, "residents": [resident]}
     url = answering(200, json.dumps(state).encode())  # its clock does not jump, ours may: sleep, another machine
     assert home.calls("status", "--admin", url).out.splitlines()[2].split()[3] == "1m30s"

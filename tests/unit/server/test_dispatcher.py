@@ -245,6 +245,12 @@ async def test_a_request_that_was_cancelled_is_no_longer_answered_but_its_load_g
         assert run.ollama.under_way == 1
 
 
+async def test_what_only_the_observers_need_is_told_to_them() -> None:
+    async with running() as run:
+        run.dispatcher.note(ev.ResponseStarted(run.dispatcher.now(), 1))
+        assert run.kinds() == [ev.ResidentsObserved, ev.ResponseStarted]
+
+
 async def test_no_number_is_given_to_two_requests() -> None:
     async with running() as run:
         assert len({run.dispatcher.next_id() for _ in range(100)}) == 100
@@ -352,12 +358,10 @@ async def test_what_is_resident_when_the_proxy_starts_does_not_count_as_used_by_
 
 
 async def test_after_an_unload_the_driver_is_asked_until_the_memory_is_free() -> None:
-    async with running(probe=Probe(24)) as run:
+    probe = Probe(24)
+    async with running(probe=probe) as run:
         await run.answers("middle")
         await run.answers("large")
-        assert run.dispatcher._probe  # noqa: SLF001 - the same probe, with another script from now on
-        probe = run.dispatcher._probe  # noqa: SLF001
-        assert isinstance(probe, Probe)
         probe.free_gib, probe.reads = deque([1, 1, 1, 12]), 0
         await run.asks("other")
         load = next(index for index, call in enumerate(run.ollama.calls) if call.startswith("load other"))
@@ -367,11 +371,10 @@ async def test_after_an_unload_the_driver_is_asked_until_the_memory_is_free() ->
 
 
 async def test_a_driver_that_falls_silent_while_it_is_waited_for_holds_nobody_up() -> None:
-    async with running(probe=Probe(24)) as run:
+    probe = Probe(24)
+    async with running(probe=probe) as run:
         await run.answers("middle")
         await run.answers("large")
-        probe = run.dispatcher._probe  # noqa: SLF001 - the same probe, with another script from now on
-        assert isinstance(probe, Probe)
         probe.free_gib = deque([None])
         assert (await run.asks("other"))[1].outcome is Outcome.COLD
 
@@ -383,11 +386,10 @@ async def test_memory_that_never_becomes_free_is_waited_for_5_seconds_at_most() 
     def clock() -> float:  # each look at it takes half a second once it is hurried
         return steady() + (next(jumps) * 0.5 if hurried else 0.0)
 
-    async with running(probe=Probe(24), clock=clock) as run:
+    probe = Probe(24)
+    async with running(probe=probe, clock=clock) as run:
         await run.answers("middle")
         await run.answers("large")
-        probe = run.dispatcher._probe  # noqa: SLF001 - the same probe, with another script from now on
-        assert isinstance(probe, Probe)
         probe.free_gib, probe.reads, hurried = deque([0]), 0, True
         assert (await run.asks("other"))[1].outcome is Outcome.COLD
         assert 2 <= probe.reads <= 12
