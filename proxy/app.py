@@ -32,6 +32,7 @@ from proxy.store.usage import UsageStore
 from proxy.upstream.api import OllamaApi, open_session
 from proxy.upstream.catalogue import Catalogue
 from proxy.upstream.gpu import find_probe
+from proxy.upstream.wire import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -100,8 +101,11 @@ class App:
             )
             admin = web.AppRunner(admin_app(self._admin_sources(), self._metrics, __version__), access_log=None)
             self.admin_url = await _listen(stack, admin, "admin.listen", settings.admin.listen)
-            relay = Relay(session, settings.upstream.url)
-            port = ClientPort(dispatcher, relay, catalogue, self._metrics, lambda: self._settings.limits.json_body)
+            pool = UpstreamPool(settings.upstream.url, settings.upstream.connect_timeout)
+            stack.callback(pool.close)
+            port = ClientPort(
+                dispatcher, Relay(pool), catalogue, self._metrics, lambda: self._settings.limits.json_body
+            )
             grace = settings.server.shutdown_grace
             self.client_url = await _listen(
                 stack, _client_runner(port), "server.listen", settings.server.listen, lambda: port.drain(grace)

@@ -6,22 +6,21 @@ off upstream is aborted towards the client, never ended as if it were complete.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-import aiohttp
-from aiohttp import web
-from yarl import URL
+from aiohttp import HttpVersion11, web
 
 from proxy import __version__
-from proxy.server.headers import end_to_end, spelt_alike
+from proxy.server.headers import end_to_end
+from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
+
+    from proxy.upstream.wire import UpstreamPool
+    from proxy.upstream.wire_answer import Answer
 
 _SERVER = f"keepwarm/{__version__}"
 
@@ -35,7 +34,7 @@ class UpstreamBrokeError(Exception):
 
 
 class ClientLeftError(Exception):
-    """The client went away while the answer was being written."""
+    """The client went away while its body was being read or the answer written."""
 
 
 class Watcher(Protocol):
@@ -51,9 +50,8 @@ class Watcher(Protocol):
 class Relay:
     """The way to one upstream and back."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._upstream = URL(url.rstrip("/"))
+    def __init__(self, pool: UpstreamPool) -> None:
+        self._pool = pool
 
     async def exchange(self, request: web.BaseRequest, body: bytes | None, watcher: Watcher) -> web.StreamResponse:
         """Forward the request, with `body` in place of its own if given, and its answer.
@@ -65,35 +63,20 @@ class Relay:
         answer = await self._send(request, body)
         try:
             watcher.started(answer.status)
-            with _broken_when_closed(answer):
-                return await _answer(request, answer, watcher)
+            return await _answer(request, answer, watcher)
         finally:
-            answer.close() if not answer.content.at_eof() else answer.release()
+            await answer.close()
 
-    def _target(self, request: web.BaseRequest) -> URL:
+    async def _send(self, request: web.BaseRequest, body: bytes | None) -> Answer:
         """Nothing is parsed or normalised: all of the target stands as the path."""
-        to = self._upstream
-        path = to.raw_path.rstrip("/") + origin_form(request.raw_path)
-        return URL.build(scheme=to.scheme, host=to.raw_host or "", port=to.port, path=path, encoded=True)
-
-    async def _send(self, request: web.BaseRequest, body: bytes | None) -> aiohttp.ClientResponse:
         headers = end_to_end(request.headers, "host", "expect", *(("content-length",) if body is not None else ()))
-        data: bytes | AsyncIterator[bytes] | None = body
-        if body is None and request.can_read_body:
-            data = _upload(request)
+        content = _upload(request) if body is None and request.can_read_body else body
         try:
-            return await self._session.request(
-                request.method,
-                self._target(request),
-                headers=spelt_alike(headers),
-                data=data,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return await self._pool.exchange(request.method, origin_form(request.raw_path), headers.items(), content)
+        except NoAnswerError as error:
             if request.transport is None:
                 raise ClientLeftError from error
-            msg = f"keepwarm can't reach Ollama at {self._upstream}: {_reason(error)}"
-            raise UpstreamUnreachableError(msg) from error
+            raise UpstreamUnreachableError(f"keepwarm can't reach Ollama at {self._pool.url}: {error}") from error
 
 
 def origin_form(target: str) -> str:
@@ -105,54 +88,41 @@ def origin_form(target: str) -> str:
 
 
 async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    async for chunk in request.content.iter_any():
-        yield chunk
+    try:
+        async for chunk in request.content.iter_any():
+            yield chunk
+    except (OSError, web.RequestPayloadError) as error:
+        raise ClientLeftError from error
 
 
-async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, watcher: Watcher) -> web.StreamResponse:
+async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) -> web.StreamResponse:
     headers = end_to_end(answer.headers)
     headers.setdefault("Server", _SERVER)
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-    if "Content-Length" not in headers and request.version >= aiohttp.HttpVersion11:
+    if "Content-Length" not in headers and request.version >= HttpVersion11:
         response.enable_chunked_encoding()
     try:
         await response.prepare(request)
     except ConnectionResetError as error:
         raise ClientLeftError from error
-    while not answer.content.at_eof():
+    while chunk := await _read(request, answer):
+        watcher.chunk(chunk)
         try:
-            chunk, _ = await answer.content.readchunk()
-        except (aiohttp.ClientError, OSError) as error:
-            _abort(request)
-            raise UpstreamBrokeError(_reason(error)) from error
-        if chunk:
-            watcher.chunk(chunk)
-            try:
-                await response.write(chunk)
-            except ConnectionResetError as error:
-                raise ClientLeftError from error
+            await response.write(chunk)
+        except ConnectionResetError as error:
+            raise ClientLeftError from error
     return response
 
 
-@contextmanager
-def _broken_when_closed(answer: aiohttp.ClientResponse) -> Iterator[None]:
-    """Let reading fail when the connection is gone: after a malformed chunk aiohttp itself would wait for ever."""
-
-    def fail(closed: asyncio.Future[None]) -> None:
-        closed.exception()  # retrieved, so that nobody logs it
-        if answer.content.exception() is None and not answer.content.is_eof():
-            answer.content.set_exception(aiohttp.ClientPayloadError("the connection was closed in mid-answer"))
-
-    protocol = answer.connection.protocol if answer.connection is not None else None
-    closed = protocol.closed if protocol is not None else None
-    if closed is None:  # the answer is complete already
-        yield
-        return
-    closed.add_done_callback(fail)
+async def _read(request: web.BaseRequest, answer: Answer) -> bytes:
     try:
-        yield
-    finally:
-        closed.remove_done_callback(fail)  # the future lives as long as the pooled connection
+        return await answer.read()
+    except BrokenAnswerError as error:
+        _abort(request)
+        raise UpstreamBrokeError(str(error)) from error
+    except ClientLeftError:
+        _abort(request)
+        raise
 
 
 def _abort(request: web.BaseRequest) -> None:
@@ -163,9 +133,3 @@ def _abort(request: web.BaseRequest) -> None:
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
-        return os.strerror(error.os_error.errno)
-    return str(error) or type(error).__name__

@@ -68,6 +68,13 @@ async def ask(url: str, model: str, path: str = "/api/generate", **more: Any) ->
     return answer
 
 
+def endless(path: str, tokens: int = 100_000, **more: Any) -> dict[str, Any]:
+    """A request that endless-a answers with exactly so many tokens, always the same; 100,000 take minutes."""
+    native = {"options": {"num_predict": tokens, "temperature": 0}}
+    length = native if path.startswith("/api/") else {"max_tokens": tokens, "temperature": 0}
+    return {"model": "endless-a", **GENERATES[path], **length, **more}
+
+
 async def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
     """Waits until the awaited condition is true; fails after `seconds`, saying `what` did not come true."""
     deadline = time.monotonic() + seconds

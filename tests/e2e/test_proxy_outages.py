@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.keepwarm_process import Keepwarm, running_keepwarm
 from tests.e2e.ollama_build.model_template import ENDLESS_MODELS, STANDARD_MODELS
-from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Happenings, ask, post, until
+from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Happenings, ask, endless, post, until
 from tests.e2e.real_ollama import RealOllamaOptions
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.e2e
 
 MODELS = (*STANDARD_MODELS, *ENDLESS_MODELS)
 POLL = {"residency": {"poll": "200ms"}}
-LONG = {"num_predict": 100_000}  # minutes
 ABORTED = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, ConnectionResetError)
 
 
@@ -61,13 +60,8 @@ async def test_ollama_is_killed_under_load_and_comes_back(start_ollama: "StartOl
     ollama = await start_ollama(slow, MODELS)
     async with running_keepwarm(ollama.url, POLL) as keepwarm:
         await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
-        endless: list[tuple[str, dict[str, Any]]] = [
-            ("/api/generate", {"options": LONG, "stream": True}),
-            ("/api/chat", {"options": LONG, "stream": False}),
-            ("/v1/chat/completions", {"max_tokens": 100_000, "stream": True}),
-            ("/v1/messages", {"max_tokens": 100_000, "stream": True}),
-        ]
-        clients = [(path, {"model": "endless-a", **GENERATES[path], **more}) for path, more in endless]
+        begun = ("/api/generate", True), ("/api/chat", False), ("/v1/chat/completions", True), ("/v1/messages", True)
+        clients = [(path, endless(path, stream=streamed)) for path, streamed in begun]
         clients += [(path, {"model": "phi4:14b", **GENERATES[path]}) for path in ("/api/chat", "/v1/chat/completions")]
         tasks = [asyncio.create_task(outcome(keepwarm.url, path, body)) for path, body in clients]
         await asyncio.sleep(1.5)  # streams stream, others wait in silence, phi4:14b is being loaded
@@ -127,7 +121,7 @@ async def begin(url: str, tokens: int) -> tuple[asyncio.Task[bytes], asyncio.Eve
 
     async def read() -> bytes:
         pieces = []
-        body = {"model": "endless-a", "prompt": "Hello", "options": {"num_predict": tokens}}
+        body = endless("/api/generate", tokens, stream=True)
         async with aiohttp.ClientSession() as session, session.post(f"{url}/api/generate", json=body) as answer:
             async for piece in answer.content.iter_any():
                 pieces.append(piece)
