@@ -7,7 +7,7 @@
   4a nobody has to leave, or only idle models        → load it
   4b only pinned models could leave                  → forward as it came
   4c busy models have to leave                       → admit nothing more to them, wait till they are idle
-  4d … for longer than max_wait                      → hand the requests over to Ollama
+  4d … for max_wait in vain                          → admit once who wanted them meanwhile, then wait on
 5 younger cold models that disturb nobody may go ahead of an older one that waits for busy ones
 """
 
