@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import os
@@ -46,6 +47,7 @@ admin_option = click.option(
     "--admin", envvar="KEEPWARM_ADMIN_URL", default=_DEFAULT_ADMIN, show_default=True, help="Admin port of keepwarm."
 )
 
+_COLLECT_AFTER = 20_000  # objects; a request makes some hundreds that mostly go by themselves
 POSITIVE = click.FloatRange(1e-3, 1e6)
 
 
@@ -134,6 +136,7 @@ def explain(model: str, admin: str) -> None:
 
 async def _serve(settings_file: SettingsFile) -> None:
     settings = settings_file.current
+    gc.set_threshold(_COLLECT_AFTER)
     async with running_app(settings_file) as app:
         click.echo(
             f"keepwarm {__version__}: {app.client_url} -> {settings.upstream.url}, admin {app.admin_url}", err=True

@@ -33,6 +33,8 @@ def admit(state: State, at: float) -> None:
     """Let every held request go as far as it can go now."""
     if state.operation is None:
         state.draining = frozenset()
+        if len(state.held) == 1 and not state.to_clear:  # nobody older who might need its model's memory
+            _serve_if_warm(state, next(iter(state.held.values())), at)
         if state.held or state.to_clear:
             _begin_next(state, at)
     for held in tuple(state.held.values()):

@@ -187,6 +187,8 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise _TooLargeError(too_large)
     _continue_if_expected(request)
+    if request.content.is_eof() and request.content_length is not None:  # it came with the head, as short ones do
+        return request.content.read_nowait()
     parts, size = [], 0
     async for chunk in request.content.iter_any():
         parts.append(chunk)

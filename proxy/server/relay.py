@@ -19,10 +19,13 @@ from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from multidict import CIMultiDict
+
     from proxy.upstream.wire import UpstreamPool
     from proxy.upstream.wire_answer import Answer
 
 _SERVER = f"keepwarm/{__version__}"
+_SHORT_BYTES = 2**16
 
 
 class UpstreamUnreachableError(Exception):
@@ -98,6 +101,19 @@ async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
 async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) -> web.StreamResponse:
     headers = end_to_end(answer.headers)
     headers.setdefault("Server", _SERVER)
+    if answer.is_complete and "Content-Length" in headers and 0 < answer.unread_bytes <= _SHORT_BYTES:
+        content = await _read(request, answer)
+        if not answer.unread_bytes:  # all there in one piece: it goes out in one write with its head
+            watcher.chunk(content)
+            return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=content)
+        return await _stream(request, answer, watcher, headers, content)
+    return await _stream(request, answer, watcher, headers, b"")
+
+
+async def _stream(
+    request: web.BaseRequest, answer: Answer, watcher: Watcher, headers: CIMultiDict[str], begun: bytes
+) -> web.StreamResponse:
+    """Write piece by piece what comes, after what was read already."""
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     if "Content-Length" not in headers and request.version >= HttpVersion11:
         response.enable_chunked_encoding()
@@ -105,7 +121,8 @@ async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) ->
         await response.prepare(request)
     except ConnectionResetError as error:
         raise ClientLeftError from error
-    while chunk := await _read(request, answer):
+    while chunk := begun or await _read(request, answer):
+        begun = b""
         watcher.chunk(chunk)
         try:
             await response.write(chunk)

@@ -143,7 +143,7 @@ class UpstreamPool:
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,
                 )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: no such name can be
             if isinstance(error, TimeoutError) and not error.errno:
                 raise NoAnswerError(f"timed out after {self._connect_seconds:g} s") from error
             raise NoAnswerError(reason_of(error)) from error

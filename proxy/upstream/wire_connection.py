@@ -70,8 +70,9 @@ class Connection(asyncio.Protocol):
         """End the exchange: the connection goes back to the pool, or is closed at once if anything is unfinished."""
         answer, self._answer = self._answer, None
         upload = self._upload
-        is_done = upload is None and answer is not None and answer.is_complete and not answer.is_last
-        if is_done and self.is_usable:
+        is_sent = upload is None and self._writable is None
+        is_answered = answer is not None and answer.is_complete and not answer.is_last
+        if is_sent and is_answered and self.is_usable:
             self.all_read()
             self._pool.take_back(self)
             return

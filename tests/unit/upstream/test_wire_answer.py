@@ -138,11 +138,13 @@ async def test_a_body_without_a_length_does_not_end_with_a_reset() -> None:
     answer = fed(ENDLESS + b"ab")
     answer.lost(ConnectionResetError(errno.ECONNRESET, "x"))
     assert await answer.read() == b"ab"
-    with pytest.raises(BrokenAnswerError, match="^Connection reset by peer$"):
+    with pytest.raises(BrokenAnswerError, match=r"^Connection reset by peer$"):
         await answer.read()
 
 
-@pytest.mark.parametrize("content", [TWO_BYTES, TWO_BYTES + b"a", CHUNKED, CHUNKED + b"1\r\na\r\n", CHUNKED + b"5\r\na"])
+@pytest.mark.parametrize(
+    "content", [TWO_BYTES, TWO_BYTES + b"a", CHUNKED, CHUNKED + b"1\r\na\r\n", CHUNKED + b"5\r\na"]
+)
 async def test_a_body_with_an_end_of_its_own_does_not_end_with_its_connection(content: bytes) -> None:
     answer = fed(content)
     answer.lost(None)
@@ -181,7 +183,7 @@ async def test_a_malformed_chunk_breaks_the_answer_off(rest: bytes) -> None:
 )
 async def test_what_is_no_proper_head_is_no_answer(content: bytes) -> None:
     answer = fed(content)
-    with pytest.raises(NoAnswerError, match="^it does not answer in proper HTTP: .") as error:
+    with pytest.raises(NoAnswerError, match=r"^it does not answer in proper HTTP: .") as error:
         await answer.begun()
     assert not isinstance(error.value, DroppedError)
     assert answer.is_over
@@ -217,7 +219,9 @@ async def test_a_long_body_in_small_chunks_is_nothing_to_complain_of() -> None:
     assert await pieces(answer) == [b"a"] * 300
 
 
-@pytest.mark.parametrize(("reads", "kind"), [((), DroppedError), ((b"H",), NoAnswerError), ((CHUNKED,), BrokenAnswerError)])
+@pytest.mark.parametrize(
+    ("reads", "kind"), [((), DroppedError), ((b"H",), NoAnswerError), ((CHUNKED,), BrokenAnswerError)]
+)
 async def test_the_error_tells_how_far_the_answer_came(reads: tuple[bytes, ...], kind: type[Exception]) -> None:
     answer = fed(*reads)
     answer.lost(None)

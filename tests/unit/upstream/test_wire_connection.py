@@ -272,6 +272,16 @@ async def test_an_upload_that_fails_closes_the_connection_and_its_error_comes_as
     assert transport.written == [HEAD]
 
 
+async def test_a_connection_on_which_a_body_is_still_on_its_way_is_not_used_again(
+    connection: Connection, pool: Pool, transport: Transport
+) -> None:
+    connection.pause_writing()
+    answer = await begun(connection, WHOLE, b"much")
+    await answer.close()
+    assert transport.is_aborted
+    assert pool.idle == []
+
+
 async def test_a_lost_connection_ends_the_upload(connection: Connection, upload: Upload) -> None:
     answer = await begun(connection, CHUNKED, upload)
     connection.connection_lost(None)
