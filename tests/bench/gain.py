@@ -24,7 +24,7 @@ from tests.bench import ollama_log, workload
 from tests.bench.replay import Sent, replay
 from tests.e2e.keepwarm_process import Keepwarm, KeepwarmProcessError
 from tests.e2e.ollama_build.model_template import STANDARD_MODELS
-from tests.e2e.real_ollama import RealOllama, install_ollama
+from tests.e2e.real_ollama import RealOllama, RealOllamaOptions, install_ollama
 
 _MODELS = tuple(dataclasses.replace(model, eos=0) for model in STANDARD_MODELS if model.kind == "llm")
 _DIRECT = "direct"
@@ -36,8 +36,11 @@ _PROGRESS_SECONDS = 1.0 if sys.stderr.isatty() else 30.0
 class Way:
     """One way to send the requests of one seed: to an Ollama of its own, directly or through keepwarm."""
 
-    def __init__(self, name: str, seed: int, requests: Sequence[Sequence[workload.Request]], folder: Path) -> None:
+    def __init__(
+        self, name: str, seed: int, requests: Sequence[Sequence[workload.Request]], folder: Path, load_mib_per_s: int
+    ) -> None:
         self.name, self.seed = name, seed
+        self._options = RealOllamaOptions(load_mib_per_s=load_mib_per_s)
         self.sent: list[Sent] = []
         self.problems: list[str] = []
         self._requests = requests
@@ -47,7 +50,7 @@ class Way:
     async def prepare(self, stack: AsyncExitStack, build: Path) -> None:
         """Start what it needs; `stack` stops it."""
         self._folder.mkdir()
-        self._ollama = RealOllama(build, self._folder / "ollama")
+        self._ollama = RealOllama(build, self._folder / "ollama", self._options)
         stack.push_async_callback(self._ollama.stop)
         await self._ollama.start()
         await self._ollama.add(*_MODELS)
@@ -88,6 +91,7 @@ class Way:
 @click.option("--seed", "seeds", multiple=True, default=(1, 2), show_default=True, help="May be given several times.")
 @click.option("--users", default=1, show_default=True, help="Several users overlap; their answers are longer.")
 @click.option("--pause-factor", default=1.0, show_default=True, help="Makes all pauses so many times as long.")
+@click.option("--load-speed", default=4096, show_default=True, help="What a load reads, in MiB per second.")
 @click.option("--policy", "policies", multiple=True, default=("adaptive",), show_default=True, help="May be repeated.")
 @click.option("--quick", is_flag=True, help="40 requests of one seed: shows that everything works.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Folder for logs and single requests.")
@@ -96,6 +100,7 @@ def main(
     seeds: Sequence[int],
     users: int,
     pause_factor: float,
+    load_speed: int,
     policies: Sequence[str],
     *,
     quick: bool,
@@ -107,7 +112,9 @@ def main(
     # Short answers leave the CPU idle, so all seeds run at once; generating at length would not.
     batches = [seeds] if users == 1 else [[seed] for seed in seeds]
     plan = workload.Plan(requests, users, pause_factor, _SHORT_ANSWERS if users == 1 else _LONG_ANSWERS)
-    ways = [way for batch in batches for way in asyncio.run(_measure(plan, batch, (_DIRECT, *policies), keep))]
+    ways = [
+        way for batch in batches for way in asyncio.run(_measure(plan, batch, (_DIRECT, *policies), keep, load_speed))
+    ]
     click.echo(_table(ways, plan))
     for way in ways:
         failed = [f"{sent.model} at {sent.at:.0f} s: {sent.error}" for sent in way.sent if sent.error]
@@ -115,11 +122,13 @@ def main(
             click.echo(f"error: seed {way.seed}, {way.name}: {problem}")
 
 
-async def _measure(plan: workload.Plan, seeds: Sequence[int], names: Sequence[str], keep: Path | None) -> list[Way]:
+async def _measure(
+    plan: workload.Plan, seeds: Sequence[int], names: Sequence[str], keep: Path | None, load_speed: int
+) -> list[Way]:
     planned = {seed: plan.of_seed([model.name for model in _MODELS], seed) for seed in seeds}
     build = await asyncio.to_thread(install_ollama)
     with tempfile.TemporaryDirectory(prefix="keepwarm-gain-", ignore_cleanup_errors=True) as folder:
-        ways = [Way(name, seed, planned[seed], Path(folder)) for seed in seeds for name in names]
+        ways = [Way(name, seed, planned[seed], Path(folder), load_speed) for seed in seeds for name in names]
         async with AsyncExitStack() as stack:
             for way in ways:
                 await way.prepare(stack, build)
