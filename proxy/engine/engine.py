@@ -109,7 +109,7 @@ class Engine:
         if since_eviction <= REGRET_SECONDS and model not in state.residents:
             learnt.evicted_at = -math.inf
             state.emit(Regretted(model, since_eviction))
-        held = Held(event.request_id, model, request, event.at)
+        held = Held(event.request_id, model, request, event.at, Running(request.model, request.options))
         if state.known:
             state.held[event.request_id] = held
         else:

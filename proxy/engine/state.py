@@ -72,17 +72,13 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A request that waits for its model."""
+    """A request that waits for its model; `wants` is what that has to run with."""
 
     request_id: int
     model: str
     request: ModelRequest
     arrived_at: float
-
-    @property
-    def wants(self) -> Running:
-        """What its model has to run with."""
-        return Running(self.request.model, self.request.options)
+    wants: Running
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,3 @@ def end_to_end(headers: Mapping[str, str], *dropped: str) -> CIMultiDict[str]:
         named = ",".join(value for key, value in headers.items() if key.lower() == "connection")
         skipped = skipped.union(name.strip().lower() for name in named.split(","))
     return CIMultiDict([(key, value) for key, value in headers.items() if key.lower() not in skipped])
-
-
-def spelt_alike(headers: CIMultiDict[str]) -> CIMultiDict[str]:
-    """Return the headers with one spelling per name: of names spelt differently aiohttp sends only the last."""
-    spelling: dict[str, str] = {}
-    return CIMultiDict((spelling.setdefault(key.lower(), key), value) for key, value in headers.items())

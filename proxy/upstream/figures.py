@@ -10,7 +10,7 @@ from proxy.domain.events import AnswerFigures
 _KEPT_BYTES = 4096
 _DURATIONS = b'"eval_duration"'
 _FIELD = re.compile(
-    rb'(?<!\\)"(load_duration|prompt_eval_count|prompt_eval_duration|eval_count|eval_duration'
+    rb'"(?<!\\")(load_duration|prompt_eval_count|prompt_eval_duration|eval_count|eval_duration'
     rb'|prompt_tokens|completion_tokens|input_tokens|output_tokens)"\s*:\s*(\d{1,18})'
 )
 
@@ -34,13 +34,21 @@ class AnswerTail:
 
     def add(self, chunk: bytes) -> None:
         """Remember the chunk, and forget what is further than 4 KiB from the end."""
-        at = chunk.rfind(_DURATIONS)
-        if at >= 0:
-            self._found = _FIELD.findall(chunk[max(0, at - _KEPT_BYTES) : at + _KEPT_BYTES])
-        self._chunks.append(chunk if len(chunk) <= _KEPT_BYTES else chunk[-_KEPT_BYTES:])
-        self._bytes += len(self._chunks[-1])
+        if len(chunk) > _KEPT_BYTES:
+            self._look_through(chunk)
+            chunk = chunk[-_KEPT_BYTES:]
+        self._chunks.append(chunk)
+        self._bytes += len(chunk)
         while self._bytes - len(self._chunks[0]) >= _KEPT_BYTES:
-            self._bytes -= len(self._chunks.popleft())
+            forgotten = self._chunks.popleft()
+            self._bytes -= len(forgotten)
+            self._look_through(forgotten)
+
+    def _look_through(self, content: bytes) -> None:
+        """Find the durations before their bytes are forgotten."""
+        at = content.rfind(_DURATIONS)
+        if at >= 0:
+            self._found = _FIELD.findall(content[max(0, at - _KEPT_BYTES) : at + _KEPT_BYTES])
 
     def complete(self) -> bool:
         """Tell whether the stream said that it is over; some clients close their connection at these words."""
