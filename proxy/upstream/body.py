@@ -17,7 +17,7 @@ from proxy.domain.effects import KeepAlive
 from proxy.domain.model import RUNNER_OPTIONS, Endpoint, JsonScalar, ModelRequest, RunnerOptions, canonical
 from proxy.domain.units import parse_duration
 
-_QUOTE = 0x22
+_SPACE, _QUOTE = 0x20, 0x22
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _VALUE_END = re.compile(rb"[,}\s]")
@@ -199,6 +199,8 @@ def _members(content: bytes, values: dict[str, bytes]) -> list[_Member]:
 
 
 def _next(content: bytes, at: int) -> int:
+    if at < len(content) and content[at] > _SPACE:
+        return at
     found = _NOT_SPACE.search(content, at)
     return found.start() if found else len(content)
 

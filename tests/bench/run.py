@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections import defaultdict
 from pathlib import Path
@@ -52,23 +51,28 @@ def main(rounds: int, seconds: float, *, quick: bool) -> None:
         outcomes = _outcomes(contenders[-1])
     medians = {name: _medians(figures) for name, figures in measured.items()}
     click.echo(f"{report.table(medians)}\n\n{report.goals(medians)}\n\n{_conditions(rounds, seconds, outcomes)}")
+    for name, figures in measured.items():
+        if late := sum(each["late"] for each in figures):
+            click.echo(
+                f"{name}: {late:.0f} of wrk's requests took more than 2 s: was the machine busy with other things?"
+            )
 
 
 def _measure(contender: Contender, seconds: float) -> Figures:
     with contender.on_core(CLIENT_CORE):
         alone = _client("alone", contender, seconds / 2)
     apart = _client("alone", contender, seconds / 2)
-    used, began = contender.cpu_seconds(), time.monotonic()
-    count = _wrk(contender, seconds)
-    used, took = contender.cpu_seconds() - used, time.monotonic() - began
+    used = contender.cpu_seconds()
+    count, took, late = _wrk(contender, seconds)
+    used = contender.cpu_seconds() - used
     streams = _client("streams", contender, seconds)
     return {
         "alone_p50": alone["p50"],
         "alone_p99": alone["p99"],
         "apart_p50": apart["p50"],
-        "rate": count / seconds,
+        "rate": count / took,
+        "late": late,
         "cpu_per_request": used / count,
-        "cpu_share": used / took,
         "first_p50": streams["p50"],
         "first_p99": streams["p99"],
         **_client("big", contender, seconds),
@@ -81,14 +85,15 @@ def _client(what: str, contender: Contender, seconds: float) -> Figures:
     return figures
 
 
-def _wrk(contender: Contender, seconds: float) -> int:
-    """Requests that were answered within so many seconds."""
+def _wrk(contender: Contender, seconds: float) -> tuple[int, float, int]:
+    """Requests that were answered, in how many seconds, and how many took more than 2 s."""
     command: Command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds:g}s", "-s", _HERE / "post.lua"]
     said = _output([*command, f"{contender.url}/api/chat"], contender)
-    found = re.search(r"(\d+) requests in", said)
-    if not found or "Non-2xx" in said or "Socket errors" in said:
+    found = re.search(r"(\d+) requests in ([\d.]+)s", said)
+    errors = re.search(r"Socket errors: connect 0, read 0, write 0, timeout (\d+)", said)
+    if not found or "Non-2xx" in said or ("Socket errors" in said and not errors):
         raise _wrong(contender, said)
-    return int(found[1])
+    return int(found[1]), float(found[2]), int(errors[1]) if errors else 0
 
 
 def _output(command: Command, contender: Contender) -> str:
