@@ -59,13 +59,13 @@ def main(rounds: int, seconds: float, *, quick: bool) -> None:
 
 
 def _measure(contender: Contender, seconds: float) -> Figures:
+    streams = _client("streams", contender, seconds)  # first: nothing of what follows is still being written down
     with contender.on_core(CLIENT_CORE):
         alone = _client("alone", contender, seconds / 2)
     apart = _client("alone", contender, seconds / 2)
     used = contender.cpu_seconds()
     count, took, late = _wrk(contender, seconds)
     used = contender.cpu_seconds() - used
-    streams = _client("streams", contender, seconds)
     return {
         "alone_p50": alone["p50"],
         "alone_p99": alone["p99"],
