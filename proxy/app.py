@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from proxy import __version__
-from proxy.domain.events import Event, ResidentsObserved, ResidentsUnknown, ResponseStarted, SettingsChanged
+from proxy.domain.events import Happening, ResidentsObserved, ResidentsUnknown, ResponseStarted, SettingsChanged
 from proxy.domain.timeline import Timelines
 from proxy.engine.engine import Engine
 from proxy.engine.snapshot import explain, snapshot
@@ -112,7 +112,7 @@ class App:
             )
             yield
 
-    def _observe(self, event: Event, effects: Sequence[Effect]) -> None:
+    def _observe(self, event: Happening, effects: Sequence[Effect]) -> None:
         finished = self._timelines.observe(event, effects)
         if isinstance(event, ResponseStarted):
             return

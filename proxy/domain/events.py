@@ -138,9 +138,8 @@ class SettingsChanged:
     settings: EngineSettings
 
 
-Event = (
+Event = (  # what the engine handles
     RequestArrived
-    | ResponseStarted
     | RequestEnded
     | LoadEnded
     | UnloadEnded
@@ -152,3 +151,6 @@ Event = (
     | Tick
     | SettingsChanged
 )
+
+Happening = Event | ResponseStarted
+"""What the observers are told; that an answer begins decides nothing, so the engine does not hear of it."""

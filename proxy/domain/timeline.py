@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from proxy.domain.effects import Effect
-    from proxy.domain.events import Event
+    from proxy.domain.events import Happening
     from proxy.domain.model import Endpoint, RunnerOptions
 
 
@@ -83,7 +83,7 @@ class Timelines:
         self._max_live = max_live
         self._live: dict[int, _Live] = {}
 
-    def observe(self, event: Event, effects: Iterable[Effect]) -> list[FinishedRequest]:
+    def observe(self, event: Happening, effects: Iterable[Effect]) -> list[FinishedRequest]:
         """Take in one event and what the engine made of it; return the requests that are over now."""
         if isinstance(event, RequestArrived):
             if len(self._live) >= self._max_live:

@@ -41,7 +41,7 @@ def begin_load(
         state.residents[victim].leaving = cause if victim == model else Cause.EVICTION
     if any(victim != model for victim in victims):
         state.usage.evicted(at)
-    state.operation = Operation(Stage.UNLOADING, cause, reason, at, model=model, loads=wants, victims=deque(victims))
+    state.operation = Operation(Stage.UNLOADING, cause, reason, model=model, loads=wants, victims=deque(victims))
     state.explain(model, at, f"loaded: {reason}")
     advance(state, at)
 
@@ -49,7 +49,7 @@ def begin_load(
 def begin_clearing(state: State, model: str, cause: Cause, reason: str, at: float) -> None:
     """Begin to unload one model for which nothing is to be loaded now."""
     state.residents[model].leaving = cause
-    state.operation = Operation(Stage.UNLOADING, cause, reason, at, victims=deque([model]))
+    state.operation = Operation(Stage.UNLOADING, cause, reason, victims=deque([model]))
     advance(state, at)
 
 

@@ -116,7 +116,6 @@ class Operation:
     stage: Stage
     cause: Cause
     reason: str
-    began_at: float
     model: str | None = None
     loads: Running | None = None
     victims: deque[str] = field(default_factory=deque)
@@ -198,10 +197,6 @@ class State:
         else:
             self._learnt.move_to_end(model)
         return known
-
-    def models(self) -> tuple[str, ...]:
-        """Return the models that something was learnt of."""
-        return tuple(self._learnt)
 
     def emit(self, *effects: Effect) -> None:
         """Add effects to what the current event causes."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from proxy.domain import effects as fx
 from proxy.domain.events import (
     Event,
+    Happening,
     LoadEnded,
     MemoryObserved,
     RequestArrived,
@@ -46,7 +47,7 @@ class Dispatcher:
         catalogue: Catalogue,
         clock: Callable[[], float],
         probe: GpuProbe | None,
-        observers: Sequence[Callable[[Event, Sequence[fx.Effect]], None]] = (),
+        observers: Sequence[Callable[[Happening, Sequence[fx.Effect]], None]] = (),
     ) -> None:
         self._engine = engine
         self._api = api

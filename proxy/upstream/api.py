@@ -33,7 +33,7 @@ class UpstreamError(Exception):
 
 
 def open_session(connect_seconds: float) -> aiohttp.ClientSession:
-    """Open the one pool of connections to the upstream: nothing added, followed, kept or decompressed."""
+    """Open the connections that Ollama is managed through; clients' requests have a pool of their own (wire.py)."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
