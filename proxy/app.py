@@ -25,6 +25,7 @@ from proxy.server.admin import AdminSources, admin_app
 from proxy.server.client_port import ClientPort
 from proxy.server.clock import SteadyClock
 from proxy.server.dispatcher import Dispatcher
+from proxy.server.listeners import client_runner, listen
 from proxy.server.relay import Relay
 from proxy.settings import SettingsError, SettingsFile
 from proxy.store.recorder import request_row
@@ -35,22 +36,14 @@ from proxy.upstream.gpu import find_probe
 from proxy.upstream.wire import UpstreamPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from proxy.domain.effects import Effect
-    from proxy.settings import Address, Settings
+    from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
 _SAVE_SECONDS = 5.0
 _LAG_SECONDS = 0.5
-_IDLE_CONNECTION_SECONDS = 3630.0
-_LINE_BYTES = 65_536
-_CUT_SECONDS = 0.05
-"""For what aiohttp itself does at the end: it waits for this twice, and for ever where it is 0."""
-
-
-class ListenError(Exception):
-    """A port can't be listened on; the text names the settings key, the address and the reason."""
 
 
 class App:
@@ -100,15 +93,15 @@ class App:
                 self._file.watch(self._settings_changed, self._settings_refused),
             )
             admin = web.AppRunner(admin_app(self._admin_sources(), self._metrics, __version__), access_log=None)
-            self.admin_url = await _listen(stack, admin, "admin.listen", settings.admin.listen)
+            self.admin_url = await listen(stack, admin, "admin.listen", settings.admin.listen)
             pool = UpstreamPool(settings.upstream.url, settings.upstream.connect_timeout)
             stack.callback(pool.close)
             port = ClientPort(
                 dispatcher, Relay(pool), catalogue, self._metrics, lambda: self._settings.limits.json_body
             )
             grace = settings.server.shutdown_grace
-            self.client_url = await _listen(
-                stack, _client_runner(port), "server.listen", settings.server.listen, lambda: port.drain(grace)
+            self.client_url = await listen(
+                stack, client_runner(port), "server.listen", settings.server.listen, lambda: port.drain(grace)
             )
             yield
 
@@ -250,39 +243,3 @@ async def serve_until_stopped(app: App) -> None:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         _log.critical("a background task failed: this is a bug in keepwarm", exc_info=task.exception())
-
-
-def _client_runner(port: ClientPort) -> web.ServerRunner:
-    server = web.Server(
-        port.handle,
-        handler_cancellation=True,
-        auto_decompress=False,
-        access_log=None,
-        keepalive_timeout=_IDLE_CONNECTION_SECONDS,
-        max_line_size=_LINE_BYTES,
-        max_field_size=_LINE_BYTES,
-    )
-    return web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CUT_SECONDS)
-
-
-async def _listen(
-    stack: AsyncExitStack,
-    runner: web.BaseRunner,
-    key: str,
-    address: Address,
-    drain: Callable[[], Awaitable[None]] | None = None,
-) -> str:
-    """Listen until the stack is closed; then take no new connections, and let `drain` wait before the rest is cut."""
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    if drain is not None:
-        stack.push_async_callback(drain)
-    site = web.TCPSite(runner, address.host or None, address.port)
-    try:
-        await site.start()
-    except OSError as error:
-        reason = error.strerror or error
-        raise ListenError(f"{key}: keepwarm can't listen on {address}: {reason}. Is it running already?") from error
-    stack.push_async_callback(site.stop)
-    host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,60 @@
+"""Ports that are listened on, and how they are given up. Knows nothing of what is served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AsyncExitStack
+
+    from proxy.server.client_port import ClientPort
+    from proxy.settings import Address
+
+_IDLE_CONNECTION_SECONDS = 3630.0
+_LINE_BYTES = 65_536
+_CUT_SECONDS = 0.05
+"""For what aiohttp itself does at the end: it waits for this twice, and for ever where it is 0."""
+
+
+class ListenError(Exception):
+    """A port can't be listened on; the text names the settings key, the address and the reason."""
+
+
+def client_runner(port: ClientPort) -> web.ServerRunner:
+    """Build the server of the client port: bodies as they come, handlers cancelled when their client leaves."""
+    server = web.Server(
+        port.handle,
+        handler_cancellation=True,
+        auto_decompress=False,
+        access_log=None,
+        keepalive_timeout=_IDLE_CONNECTION_SECONDS,
+        max_line_size=_LINE_BYTES,
+        max_field_size=_LINE_BYTES,
+    )
+    return web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CUT_SECONDS)
+
+
+async def listen(
+    stack: AsyncExitStack,
+    runner: web.BaseRunner,
+    key: str,
+    address: Address,
+    drain: Callable[[], Awaitable[None]] | None = None,
+) -> str:
+    """Listen until the stack is closed; then take no new connections, and let `drain` wait before the rest is cut."""
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    if drain is not None:
+        stack.push_async_callback(drain)
+    site = web.TCPSite(runner, address.host or None, address.port)
+    try:
+        await site.start()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ListenError(f"{key}: keepwarm can't listen on {address}: {reason}. Is it running already?") from error
+    stack.push_async_callback(site.stop)
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
