@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from proxy.domain.model import ModelFacts, ModelRequest, ObservedResident
@@ -19,8 +19,7 @@ class Ending(StrEnum):
     UPSTREAM_ERROR = "upstream_error"
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerFigures:
+class AnswerFigures(NamedTuple):
     """Figures of Ollama's last object, in seconds and tokens; None where the answer did not tell."""
 
     load_seconds: float | None = None
@@ -28,6 +27,9 @@ class AnswerFigures:
     prompt_seconds: float | None = None
     generated_tokens: int | None = None
     generation_seconds: float | None = None
+
+
+_NO_FIGURES = AnswerFigures()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class RequestEnded:
     request_id: int
     ending: Ending
     status: int = 0
-    figures: AnswerFigures = AnswerFigures()
+    figures: AnswerFigures = _NO_FIGURES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Metrics and the usage history both consume the `FinishedRequest`s that come out,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import AnswerFigures, Ending, RequestArrived, RequestEnded, ResponseStarted
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from proxy.domain.model import Endpoint, RunnerOptions
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedRequest:
+class FinishedRequest(NamedTuple):
     """A model request that is over.
 
     Attributes:

@@ -5,7 +5,6 @@ Never reads a clock and never knows a model's name: it counts gaps.
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf
 from typing import Self
@@ -21,6 +20,7 @@ WIDTHS: tuple[float, ...] = tuple(high - low for low, high in pairwise((*EDGES, 
 """Seconds of each bin; the open one counts to about four months."""
 
 _PRIOR_EVENTS = 0.02
+_LARGEST_UNIT = 1e100
 
 
 def bin_of(idle_seconds: float) -> int:
@@ -40,12 +40,17 @@ def chance(hazards: Sequence[float], idle_seconds: float, horizon_seconds: float
     return 1.0 - exp(-expected)
 
 
-@dataclass(slots=True)
 class Ages:
-    """Decayed gaps that ended in each bin (`events`) and decayed seconds spent in it (`exposure`)."""
+    """Decayed gaps that ended in each bin (`events`) and decayed seconds spent in it (`exposure`).
 
-    events: list[float]
-    exposure: list[float]
+    What is new counts more instead of all the past counting less: a gap costs no more than the bins that it crossed.
+    """
+
+    __slots__ = ("_events", "_exposure", "_unit")
+
+    def __init__(self, events: Sequence[float], exposure: Sequence[float]) -> None:
+        """Begin with these, one figure for each bin."""
+        self._events, self._exposure, self._unit = list(events), list(exposure), 1.0
 
     @classmethod
     def none(cls) -> Self:
@@ -55,23 +60,38 @@ class Ages:
     @classmethod
     def prior(cls) -> Self:
         """What is assumed before the first gap of any model: one event in fifty bin widths."""
-        return cls([_PRIOR_EVENTS] * len(EDGES), list(WIDTHS))
+        return cls([_PRIOR_EVENTS] * len(EDGES), WIDTHS)
+
+    @property
+    def events(self) -> list[float]:
+        """Gaps that ended in each bin, as they count now."""
+        return [events / self._unit for events in self._events]
+
+    @property
+    def exposure(self) -> list[float]:
+        """Seconds spent in each bin, as they count now."""
+        return [seconds / self._unit for seconds in self._exposure]
 
     def add(self, gap_seconds: float, decay: float) -> None:
-        """Let the past fade by `decay` (0 … 1), then count one gap (>= 0 seconds)."""
+        """Let the past fade by `decay` (above 0, at most 1), then count one gap (>= 0 seconds)."""
+        unit = self._unit = self._unit / decay
         last = bin_of(gap_seconds)
-        self.events = [events * decay for events in self.events]
-        self.exposure = [seconds * decay for seconds in self.exposure]
         for index in range(last):
-            self.exposure[index] += WIDTHS[index]
-        self.exposure[last] += gap_seconds - EDGES[last]
-        self.events[last] += 1.0
+            self._exposure[index] += WIDTHS[index] * unit
+        self._exposure[last] += (gap_seconds - EDGES[last]) * unit
+        self._events[last] += unit
+        if unit > _LARGEST_UNIT:
+            self._events, self._exposure, self._unit = self.events, self.exposure, 1.0
 
     def hazards(self) -> tuple[float, ...]:
         """Events per second in each bin; for bins with exposure only, as the pooled ones have."""
-        return tuple(events / max(seconds, 1e-9) for events, seconds in zip(self.events, self.exposure, strict=True))
+        least = 1e-9 * self._unit
+        return tuple(events / max(seconds, least) for events, seconds in zip(self._events, self._exposure, strict=True))
 
     def hazards_beside(self, pooled: Sequence[float]) -> tuple[float, ...]:
         """Events per second in each bin, with one bin width of the pooled hazard as the prior."""
-        rows = zip(self.events, self.exposure, WIDTHS, pooled, strict=True)
-        return tuple((events + width * prior) / (seconds + width) for events, seconds, width, prior in rows)
+        unit = self._unit
+        rows = zip(self._events, self._exposure, WIDTHS, pooled, strict=True)
+        return tuple(
+            (events + width * unit * prior) / (seconds + width * unit) for events, seconds, width, prior in rows
+        )

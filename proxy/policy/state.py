@@ -30,7 +30,7 @@ def mapping(state: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 def ages_state(ages: Ages) -> State:
     """Plain values for JSON."""
-    return {"events": list(ages.events), "exposure": list(ages.exposure)}
+    return {"events": ages.events, "exposure": ages.exposure}
 
 
 def ages_from(state: Mapping[str, object], key: str) -> Ages:

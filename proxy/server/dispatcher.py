@@ -57,6 +57,7 @@ class Dispatcher:
         self._observers = observers
         self._ids = itertools.count(1)
         self._held: dict[int, asyncio.Future[fx.Forward]] = {}
+        self._admitted_at_once: dict[int, fx.Forward] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake: asyncio.TimerHandle | None = None
         self._observing = asyncio.Lock()
@@ -89,13 +90,16 @@ class Dispatcher:
 
     async def admit(self, request_id: int, request: ModelRequest, facts: ModelFacts | None) -> fx.Forward:
         """Hold a request until the engine says that it may go on, and how."""
-        held = self._held[request_id] = asyncio.get_running_loop().create_future()
+        self.post(RequestArrived(self._clock(), request_id, request, facts))
+        at_once = self._admitted_at_once.pop(request_id, None)
+        if at_once is not None:  # nearly always: a model that is warm is worth no Future
+            return at_once
+        held: asyncio.Future[fx.Forward] = asyncio.get_running_loop().create_future()
+        self._held[request_id] = held
         try:
-            self.post(RequestArrived(self.now(), request_id, request, facts))
-            forward: fx.Forward = await held
-            return forward
+            return await held
         finally:
-            self._held.pop(request_id, None)
+            del self._held[request_id]
 
     async def poll(self, seconds: Callable[[], float]) -> None:
         """Observe residents and memory for ever, every `seconds()`."""
@@ -129,7 +133,9 @@ class Dispatcher:
         match effect:
             case fx.Forward():
                 held = self._held.get(effect.request_id)
-                if held is not None and not held.done():
+                if held is None:
+                    self._admitted_at_once[effect.request_id] = effect
+                elif not held.done():
                     held.set_result(effect)
             case fx.Load():
                 self._start(self._load(effect))

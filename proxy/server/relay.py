@@ -10,22 +10,17 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Protocol
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
-from proxy import __version__
+from proxy.server.answer import RelayedAnswer
 from proxy.server.headers import end_to_end
 from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from multidict import CIMultiDict
-
     from proxy.upstream.wire import UpstreamPool
     from proxy.upstream.wire_answer import Answer
-
-_SERVER = f"keepwarm/{__version__}"
-_SHORT_BYTES = 2**16
 
 
 class UpstreamUnreachableError(Exception):
@@ -99,36 +94,21 @@ async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
 
 
 async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) -> web.StreamResponse:
-    headers = end_to_end(answer.headers)
-    headers.setdefault("Server", _SERVER)
-    if answer.is_complete and "Content-Length" in headers and 0 < answer.unread_bytes <= _SHORT_BYTES:
-        content = await _read(request, answer)
-        if not answer.unread_bytes:  # all there in one piece: it goes out in one write with its head
-            watcher.chunk(content)
-            return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=content)
-        return await _stream(request, answer, watcher, headers, content)
-    return await _stream(request, answer, watcher, headers, b"")
-
-
-async def _stream(
-    request: web.BaseRequest, answer: Answer, watcher: Watcher, headers: CIMultiDict[str], begun: bytes
-) -> web.StreamResponse:
-    """Write piece by piece what comes, after what was read already."""
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-    if "Content-Length" not in headers and request.version >= HttpVersion11:
-        response.enable_chunked_encoding()
+    """Write piece by piece what comes; head and end travel with a piece where they can."""
+    relayed = RelayedAnswer(request, answer)
     try:
-        await response.prepare(request)
+        await relayed.prepare(request)
+        if not answer.unread_bytes and not answer.is_complete:
+            relayed.send_head()
+        while chunk := await _read(request, answer):
+            watcher.chunk(chunk)
+            if answer.is_complete and not answer.unread_bytes:
+                await relayed.write_eof(chunk)
+            else:
+                await relayed.write(chunk)
     except ConnectionResetError as error:
         raise ClientLeftError from error
-    while chunk := begun or await _read(request, answer):
-        begun = b""
-        watcher.chunk(chunk)
-        try:
-            await response.write(chunk)
-        except ConnectionResetError as error:
-            raise ClientLeftError from error
-    return response
+    return relayed
 
 
 async def _read(request: web.BaseRequest, answer: Answer) -> bytes:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
-from dataclasses import fields
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from proxy.store.row import RequestRow
@@ -17,10 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BUSY_SECONDS: Final = 1.0
-_COLUMNS: Final = tuple(field.name for field in fields(RequestRow))
-_values_of = attrgetter(*_COLUMNS)
-_NAMES: Final = ", ".join(_COLUMNS)
-_INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our own names
+_NAMES: Final = ", ".join(RequestRow._fields)
+_INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES ({', '.join('?' * len(RequestRow._fields))})"  # noqa: S608 - our own names
 _SELECT: Final = f"SELECT {_NAMES} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
 _SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
 
@@ -68,7 +64,7 @@ class Database:
         connection = self.connect()
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(_INSERT, map(_values_of, rows))
+            connection.executemany(_INSERT, rows)
             if state is not None:
                 connection.execute(_SAVE, state)
             if prune_before is not None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -27,11 +26,19 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KEYS = {b'"%s"' % key.encode(): key for key in _READ}
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+_NO_OPTIONS = RunnerOptions()
+
+
+class _Member(NamedTuple):
     key: str
     start: int
     end: int
+
+
+_Plain = msgspec.defstruct("_Plain", [(key, msgspec.Raw, msgspec.Raw()) for key in sorted(_READ)])
+_PLAIN = msgspec.json.Decoder(_Plain)
+_SPELT_ODDLY = (b"\\u", "\u212a".encode(), "\u017f".encode())
+"""An escaped letter, the Kelvin sign and the long s: with them a key may be spelt otherwise than it looks."""
 
 
 class ModelBody:
@@ -43,7 +50,10 @@ class ModelBody:
 
     def __init__(self, endpoint: Endpoint, content: bytes) -> None:
         self._content = content
-        self._members = [member for member in _members(content, _values(content)) if member.key in _READ]
+        members = _plain_members(content)
+        if members is None:
+            members = [member for member in _members(content, _values(content)) if member.key in _READ]
+        self._members = members
         self.request = self._read(endpoint)
 
     def with_keep_alive(self, keep_alive: int | KeepAlive) -> bytes:
@@ -96,6 +106,29 @@ class ModelBody:
             merges = isinstance(value, dict) and isinstance(earlier, dict)
             fields[member.key] = earlier | value if merges else value
         return fields
+
+
+def _plain_members(content: bytes) -> list[_Member] | None:
+    """List the members that are read, by the quick way; None: their keys are spelt oddly or not once, or no JSON.
+
+    A name between quotes that stands nowhere else, in any case, and that msgspec has seen as a key, is that key.
+    """
+    try:
+        plain = _PLAIN.decode(content)
+    except (ValueError, RecursionError):
+        return None
+    lowered = content.lower()
+    if any(spelling in content for spelling in _SPELT_ODDLY):
+        return None
+    members: list[_Member] = []
+    for written, key in _KEYS.items():
+        at, length = lowered.find(written), len(getattr(plain, key))
+        if at >= 0:
+            if not length or lowered.find(written, at + 1) >= 0:
+                return None
+            start = _next(content, _next(content, at + len(written)) + 1)
+            members.append(_Member(key, start, start + length))
+    return members
 
 
 def _values(content: bytes) -> dict[str, bytes]:
@@ -164,6 +197,8 @@ def _keep_alive_seconds(value: Any) -> float | None:  # noqa: ANN401 - JSON
 
 
 def _runner_options(options: Any, shift: Any) -> RunnerOptions:  # noqa: ANN401 - JSON
+    if not isinstance(options, dict) and not isinstance(shift, bool):
+        return _NO_OPTIONS
     values: list[tuple[str, JsonScalar]] = []
     for key in sorted(RUNNER_OPTIONS & options.keys()) if isinstance(options, dict) else ():
         value = options[key]
