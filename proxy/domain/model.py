@@ -44,10 +44,11 @@ class Endpoint(StrEnum):
     V1_RESPONSES = "/v1/responses"
     V1_MESSAGES = "/v1/messages"
 
-    @property
-    def carries_keep_alive(self) -> bool:
-        """The OpenAI and Anthropic endpoints drop keep_alive and the runner options."""
-        return self.value.startswith("/api/")
+    carries_keep_alive: bool
+    """The OpenAI and Anthropic endpoints drop keep_alive and the runner options."""
+
+    def __init__(self, path: str) -> None:
+        self.carries_keep_alive = path.startswith("/api/")
 
 
 @dataclass(frozen=True, slots=True)

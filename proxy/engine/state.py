@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from proxy.domain.effects import Cause, Effect, Outcome
@@ -19,8 +19,7 @@ MAX_MODELS = 1000
 _MAX_DECISIONS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """What a runner was started with: the name that was asked for (its Modelfile counts) and the options."""
 
     name: str
@@ -70,8 +69,7 @@ class Resident:
         return not self.serving
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A request that waits for its model; `wants` is what that has to run with."""
 
     request_id: int
@@ -81,8 +79,7 @@ class Held:
     wants: Running
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
+class InFlight(NamedTuple):
     """A request that was forwarded; model None: it is not managed."""
 
     model: str | None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from proxy.domain.timeline import FinishedRequest
 
 _EVICTION_CAUSES: Final = frozenset({Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM})
+_COUNTED_AT_ONCE: Final = 32
 _RELOAD_CAUSES: Final = frozenset({Cause.RELOAD, Cause.SPILL})
 
 
@@ -38,6 +39,7 @@ class Metrics:
         """At most `max_models` models (>= 0) get a label of their own, the rest share `model="other"`."""
         self._names = ModelNames(max_models)
         self._meters = Meters()
+        self._uncounted: list[FinishedRequest] = []
 
     def observe(self, event: Event, effects: Iterable[Effect], finished: Iterable[FinishedRequest]) -> None:
         """Count one event, what the engine made of it, and the requests that `Timelines` found to be over with it."""
@@ -46,8 +48,9 @@ class Metrics:
             self._meters.keep_alive_asked(label).set(max(-1.0, event.request.keep_alive))
         for effect in effects:
             self._effect(effect)
-        for request in finished:
-            self._request(request)
+        self._uncounted.extend(finished)
+        if len(self._uncounted) >= _COUNTED_AT_ONCE:
+            self._count()
 
     def overhead(self, seconds: float) -> None:
         """Count what the proxy itself added to one request, waiting for a load or for Ollama excluded."""
@@ -84,6 +87,7 @@ class Metrics:
 
         It takes about 7 µs per line (8 models: 4 ms, 200 models: 70 ms) and may be called from another thread.
         """
+        self._count()
         families = gauges(engine, store, self._names)
         return generate_latest(_Scrape(self._meters.registry, families)), CONTENT_TYPE_LATEST
 
@@ -114,6 +118,12 @@ class Metrics:
             self._meters.expiries(label).inc()
         elif left.cause is Cause.CLIENT:
             self._meters.explicit_unloads(label).inc()
+
+    def _count(self) -> None:
+        """Count the requests that are over: many in a row cost half of what one now and then does."""
+        uncounted, self._uncounted = self._uncounted, []
+        for request in uncounted:
+            self._request(request)
 
     def _request(self, request: FinishedRequest) -> None:
         label, result = self._names.label(request.model, known=request.known), _result(request)

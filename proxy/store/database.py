@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from proxy.store.row import RequestRow
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 _BUSY_SECONDS: Final = 1.0
 _NAMES: Final = ", ".join(RequestRow._fields)
-_INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES ({', '.join('?' * len(RequestRow._fields))})"  # noqa: S608 - our own names
+_INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES "  # noqa: S608 - our own names
+_ROW: Final = f"({', '.join('?' * len(RequestRow._fields))})"
+_ROWS_AT_ONCE: Final = 500
 _SELECT: Final = f"SELECT {_NAMES} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
 _SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
 
@@ -64,7 +67,8 @@ class Database:
         connection = self.connect()
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(_INSERT, rows)
+            for batch in _batches(rows):
+                connection.execute(_INSERT + ", ".join([_ROW] * len(batch)), tuple(chain.from_iterable(batch)))
             if state is not None:
                 connection.execute(_SAVE, state)
             if prune_before is not None:
@@ -76,3 +80,10 @@ class Database:
         with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
             for values in connection.execute(_SELECT, (since,)):
                 yield RequestRow(*values)
+
+
+def _batches(rows: Iterable[RequestRow]) -> Iterator[list[RequestRow]]:
+    """A statement for each row would take the interpreter's lock from the event loop as often."""
+    rest = iter(rows)
+    while batch := list(islice(rest, _ROWS_AT_ONCE)):
+        yield batch

@@ -37,8 +37,7 @@ class _Member(NamedTuple):
 
 _Plain = msgspec.defstruct("_Plain", [(key, msgspec.Raw, msgspec.Raw()) for key in sorted(_READ)])
 _PLAIN = msgspec.json.Decoder(_Plain)
-_SPELT_ODDLY = (b"\\u", "\u212a".encode(), "\u017f".encode())
-"""An escaped letter, the Kelvin sign and the long s: with them a key may be spelt otherwise than it looks."""
+_UNICODE_ESCAPE, _KELVIN, _LONG_S = b"\\u", "\u212a".encode(), "\u017f".encode()
 
 
 class ModelBody:
@@ -117,9 +116,9 @@ def _plain_members(content: bytes) -> list[_Member] | None:
         plain = _PLAIN.decode(content)
     except (ValueError, RecursionError):
         return None
-    lowered = content.lower()
-    if any(spelling in content for spelling in _SPELT_ODDLY):
+    if _UNICODE_ESCAPE in content or _KELVIN in content or _LONG_S in content:  # a key may not be what it looks like
         return None
+    lowered = content.lower()
     members: list[_Member] = []
     for written, key in _KEYS.items():
         at, length = lowered.find(written), len(getattr(plain, key))

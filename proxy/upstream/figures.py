@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from typing import Annotated, Literal
+
+import msgspec
 
 from proxy.domain.events import AnswerFigures
 
@@ -15,10 +18,26 @@ _FIELD = re.compile(
 )
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
+
 _LAST_WORDS = re.compile(
     rb'(?:^|\n)data: \[DONE\]|(?<!\\)"done"\s*:\s*true|(?:^|\n)event: (?:message_stop|response\.completed)'
 )
 """A raw line break or an unescaped quote can't be part of a generated text: JSON escapes both."""
+
+
+class _LastObject(msgspec.Struct):
+    """The last object of a native answer, in nanoseconds and tokens."""
+
+    done: Literal[True]
+    load_duration: _Count | None = None
+    prompt_eval_count: _Count | None = None
+    prompt_eval_duration: _Count | None = None
+    eval_count: _Count | None = None
+    eval_duration: _Count | None = None
+
+
+_LAST_OBJECT = msgspec.json.Decoder(_LastObject)
 
 
 class AnswerTail:
@@ -56,7 +75,11 @@ class AnswerTail:
 
     def figures(self) -> AnswerFigures:
         """Return what Ollama's last object (or `usage` of the /v1 endpoints) says, None where it says nothing."""
-        fields = [*self._found, *_FIELD.findall(b"".join(self._chunks))]
+        end = b"".join(self._chunks)
+        return _of_last_object(end) or self._searched(end)
+
+    def _searched(self, end: bytes) -> AnswerFigures:
+        fields = [*self._found, *_FIELD.findall(end)]
         found = {name.decode(): (place, int(number)) for place, (name, number) in enumerate(fields)}
 
         def seconds(name: str) -> float | None:
@@ -73,3 +96,22 @@ class AnswerTail:
             generated_tokens=tokens("eval_count", "completion_tokens", "output_tokens"),
             generation_seconds=seconds("eval_duration"),
         )
+
+
+def _of_last_object(end: bytes) -> AnswerFigures | None:
+    """Read a native answer's last line; None: it is cut off, or not of that kind."""
+    try:
+        last = _LAST_OBJECT.decode(end[end.rfind(b"\n", 0, -1) + 1 :])
+    except ValueError:
+        return None
+    return AnswerFigures(
+        _seconds(last.load_duration),
+        last.prompt_eval_count,
+        _seconds(last.prompt_eval_duration),
+        last.eval_count,
+        _seconds(last.eval_duration),
+    )
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9

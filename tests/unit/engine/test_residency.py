@@ -215,7 +215,7 @@ def test_no_more_than_16_contexts_are_remembered_of_a_model() -> None:
     script = Transcript(SIZES).warmed("small")
     resident = script.engine.state.residents["small:latest"]
     for num_ctx in range(1, 40):
-        resident.runs = replace(resident.runs, options=RunnerOptions((("num_ctx", num_ctx),)))
+        resident.runs = resident.runs._replace(options=RunnerOptions((("num_ctx", num_ctx),)))
         script.ps()
     assert len(script.engine.state.learnt("small:latest").bytes_by_num_ctx) == 16
 

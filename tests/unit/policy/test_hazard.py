@@ -67,3 +67,14 @@ def test_its_own_past_outweighs_one_bin_width_of_the_pooled_hazard():
         ages.add(5.0, decay=1.0)
     # three events in 15 s, beside a prior of 10 s at 0.002 per second
     assert ages.hazards_beside(Ages.prior().hazards())[0] == pytest.approx((3 + 10 * 0.002) / (15 + 10))
+
+
+def test_the_past_of_ten_thousand_gaps_fades_as_that_of_two() -> None:
+    long_ago, just_now = Ages.none(), Ages.none()
+    for _ in range(20_000):
+        long_ago.add(700.0, decay=0.98)
+    for ages in (long_ago, just_now):
+        for _ in range(2_000):
+            ages.add(5.0, decay=0.98)
+    assert long_ago.events == pytest.approx(just_now.events)
+    assert long_ago.exposure == pytest.approx(just_now.exposure)

@@ -64,4 +64,4 @@ def test_a_state_is_read_back_as_it_was_written():
     usage = Usage(1.0, 1.0)
     usage.came_back(50.0)
     usage.loaded(3.0, page_cache_warm=True)
-    assert Usage.from_state(usage.to_state()) == usage
+    assert Usage.from_state(usage.to_state()).to_state() == usage.to_state()

@@ -1,5 +1,5 @@
 import json
-from dataclasses import fields
+from typing import get_type_hints
 
 from proxy.domain.effects import Outcome
 from proxy.domain.events import AnswerFigures, Ending
@@ -67,5 +67,5 @@ def test_a_count_that_no_database_holds_is_not_kept() -> None:
 
 
 def test_a_row_holds_nothing_that_a_prompt_could_be_in() -> None:
-    texts = {field.name for field in fields(RequestRow) if field.type == "str"}
+    texts = {name for name, kind in get_type_hints(RequestRow).items() if kind is str}
     assert texts == {"model", "endpoint", "runner_options_json", "outcome", "ending"}
