@@ -22,6 +22,7 @@ from proxy.domain.events import (
     UnloadEnded,
 )
 from proxy.upstream.api import UpstreamError
+from proxy.upstream.patience import SETTLE_LIMIT_SECONDS, SETTLE_POLL_SECONDS, UNLOAD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from proxy.upstream.api import OllamaApi
     from proxy.upstream.catalogue import Catalogue
     from proxy.upstream.gpu import GpuProbe
-
-_UNLOAD_SECONDS = 12.0
-_SETTLE_POLL_SECONDS = 0.05
-_SETTLE_LIMIT_SECONDS = 5.0
 
 
 class Dispatcher:
@@ -180,7 +177,7 @@ class Dispatcher:
         began = self.now()
         error = None
         try:
-            await self._api.unload(effect.name, _UNLOAD_SECONDS)
+            await self._api.unload(effect.name, UNLOAD_SECONDS)
         except UpstreamError as failure:
             error = str(failure)
         self.post(UnloadEnded(self.now(), effect.model, self.now() - began, error))
@@ -197,11 +194,11 @@ class Dispatcher:
         if self._probe is None:
             await asyncio.sleep(effect.seconds)
         else:
-            await asyncio.sleep(min(effect.seconds, _SETTLE_POLL_SECONDS))
-            deadline = self.now() + _SETTLE_LIMIT_SECONDS
+            await asyncio.sleep(min(effect.seconds, SETTLE_POLL_SECONDS))
+            deadline = self.now() + SETTLE_LIMIT_SECONDS
             while self.now() < deadline:
                 memory = await asyncio.to_thread(self._probe.read)
                 if memory is None or memory.free_bytes >= effect.free_bytes:
                     break
-                await asyncio.sleep(_SETTLE_POLL_SECONDS)
+                await asyncio.sleep(SETTLE_POLL_SECONDS)
         self.post(Settled(self.now()))

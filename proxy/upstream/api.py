@@ -16,14 +16,13 @@ import msgspec
 from yarl import URL
 
 from proxy.domain.model import ModelFacts, ObservedResident, RunnerOptions, canonical
+from proxy.upstream.patience import LOAD_SECONDS, unload_pauses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
 _ANSWER_SECONDS = 5.0
-_LOAD_SECONDS = 900.0
 _LARGEST_ANSWER = 8 * 2**20
-_POLL_SECONDS = (0.005, 0.25)
 _FROM_LINE = re.compile(r"^FROM\s+(\S+)", re.MULTILINE)
 _NUM_CTX_LINE = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
@@ -78,21 +77,20 @@ class OllamaApi:
         if options.shift is not None:
             body["shift"] = options.shift
         if embedding_only:
-            await self._call("POST", "/api/embed", {**body, "input": []}, _LOAD_SECONDS)
+            await self._call("POST", "/api/embed", {**body, "input": []}, LOAD_SECONDS)
         else:
-            await self._call("POST", "/api/generate", {**body, "prompt": "", "stream": False}, _LOAD_SECONDS)
+            await self._call("POST", "/api/generate", {**body, "prompt": "", "stream": False}, LOAD_SECONDS)
 
     async def unload(self, model: str, patience_seconds: float) -> None:
         """Unload the model and wait until it left `/api/ps`."""
         deadline = asyncio.get_running_loop().time() + patience_seconds
         await self._call("POST", "/api/generate", {"model": model, "prompt": "", "keep_alive": 0}, _ANSWER_SECONDS)
-        pause, longest = _POLL_SECONDS
+        pauses = unload_pauses()
         while any(resident.model == model for resident in await self.residents()):
             if asyncio.get_running_loop().time() > deadline:
                 msg = f"{model} is still in /api/ps {patience_seconds:.0f} s after it was unloaded"
                 raise UpstreamError(msg)
-            await asyncio.sleep(pause)
-            pause = min(longest, pause * 1.5)
+            await asyncio.sleep(next(pauses))
 
     async def _call(
         self,
