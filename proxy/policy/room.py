@@ -54,7 +54,7 @@ class Rooms:
         return [i for i in self._unloading_order if victims >> i & 1]
 
     def cheapest(self, present: int, need_bytes: int, *, coming_back: bool) -> tuple[int, float] | None:
-        """The set of least cost among the residents `present`, with busy ones only if the idle ones are not enough.
+        """The set of least cost among the residents `present`; busy ones cost what they still have to serve on top.
 
         Args:
             present: who is loaded.
@@ -64,17 +64,9 @@ class Rooms:
         Returns:
             The victims and the cost in seconds; None if only pinned models could make room.
         """
-        movable = present & self._belief.free_to_leave
-        for candidates in dict.fromkeys((movable & self._belief.idle, movable)):
-            found = self._search(present, candidates, need_bytes, coming_back=coming_back)
-            if found is not None:
-                return found
-        return None
-
-    def _search(self, present: int, candidates: int, need_bytes: int, *, coming_back: bool) -> tuple[int, float] | None:
         believers = self._belief.believers(need_bytes)
         best, best_seconds = None, inf
-        for certain_seconds, victims, last_pause in self._priced_sets(present, candidates):
+        for certain_seconds, victims, last_pause in self._priced_sets(present, present & self._belief.free_to_leave):
             if certain_seconds >= best_seconds - _TIE_SECONDS:
                 break
             stays = present ^ victims

@@ -99,13 +99,6 @@ def test_a_longer_load_never_makes_the_dearest_model_a_victim_whatever_ollama_be
     assert memory.residents[i].model not in Adaptive().make_room(slower(memory, i, more_seconds), need).victims
 
 
-@given(memories(), NEEDS)
-def test_a_busy_victim_is_taken_only_when_the_idle_ones_cannot_make_room(memory, need):
-    room = Adaptive().make_room(memory, need)
-    idle = {resident.model for resident in memory.residents if not (resident.busy or resident.pinned)}
-    assert room.idle or not satisfies_the_plain_rule(memory, idle, need)
-
-
 @given(memories(pinned=NEVER_PINNED), NEEDS)
 def test_the_cost_is_at_least_the_loss_of_the_victims(memory, need):
     room = Adaptive().make_room(memory, need)

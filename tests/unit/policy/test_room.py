@@ -75,10 +75,12 @@ def test_the_victim_with_the_largest_belief_is_unloaded_first():
     assert room.cost_seconds == pytest.approx(2 + 0.5 + (5 - 4.75 / 2))
 
 
-def test_an_idle_victim_goes_before_a_busy_one_however_dear():
-    room = make_room(memory(resident("busy", loss=0, remaining=3), resident("idle", loss=50), max_models=2), SMALL)
-    assert room.victims == ("idle",)
-    assert room.idle
+@pytest.mark.parametrize(("idle_loss", "victim"), [(2.9, "idle"), (3.1, "busy")])
+def test_a_busy_victim_costs_what_it_still_has_to_serve_on_top_of_its_loss(idle_loss, victim):
+    residents = [resident("busy", loss=1, remaining=2), resident("idle", loss=idle_loss)]
+    room = make_room(memory(*residents, max_models=2), SMALL)
+    assert room.victims == (victim,)
+    assert room.idle == (victim == "idle")
 
 
 def test_when_only_busy_models_could_make_room_their_remaining_seconds_are_counted():
