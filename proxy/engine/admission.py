@@ -6,18 +6,20 @@
 4 the oldest cold model first; what can make room?
   4a nobody has to leave, or only idle models        → load it
   4b only pinned models could leave                  → forward as it came
-  4c busy models have to leave                       → admit nothing more to them, wait till they are idle
-  4d … for max_wait in vain                          → admit once who wanted them meanwhile, then wait on
-5 younger cold models that disturb nobody may go ahead of an older one that waits for busy ones
+  4c models have to leave that have not had their turn → serve on, wait till they have
+  4d busy models have to leave                       → admit nothing more to them, wait till they are idle
+  4e … for max_wait in vain                          → admit once who wanted them meanwhile, then wait on
+5 younger cold models that disturb nobody may go ahead of an older one that waits for others to leave
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause, Observe, Outcome
-from proxy.engine import operation, serving, worth
+from proxy.engine import operation, serving, turn, worth
 from proxy.engine.compatible import surely_reloads
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ _EXPIRY_DOUBT_SECONDS = 0.1
 def admit(state: State, at: float) -> None:
     """Let every held request go as far as it can go now."""
     if state.operation is None:
-        state.draining = frozenset()
+        state.draining, state.turn_ends_at = frozenset(), math.inf
         if len(state.held) == 1 and not state.to_clear:  # nobody older who might need its model's memory
             _serve_if_warm(state, next(iter(state.held.values())), at)
         if state.held or state.to_clear:
@@ -71,21 +73,24 @@ def _begin_next(state: State, at: float) -> None:
         if resident is not None:
             operation.begin_clearing(state, model, cause, reason, at)
             return
-    waits_for_busy = False
+    waits_for_others = False
     for held in _oldest_of_each(state):  # case 4
-        if waits_for_busy and not _disturbs_nobody(state, held, at):  # case 5
+        if waits_for_others and not _disturbs_nobody(state, held, at):  # case 5
             continue
         room = _room(state, held, at)
         if not room.fits:  # case 4b
             _pass_on_group(state, held, room.reason, at)
+        elif (turn_ends_at := turn.ends_at(state, room.victims, held.arrived_at, at)) > at:  # case 4c
+            waits_for_others = True
+            state.turn_ends_at = min(state.turn_ends_at, turn_ends_at)
         elif room.idle:  # case 4a
             _load(state, held, room, at)
             return
         else:
-            waits_for_busy = True
-            if at >= patience_ends_at(state, held):  # case 4d
+            waits_for_others = True
+            if at >= patience_ends_at(state, held):  # case 4e
                 state.admitted_at = at
-            else:  # case 4c
+            else:  # case 4d
                 state.draining |= frozenset(room.victims)
 
 

@@ -21,7 +21,7 @@ from proxy.domain.events import (
     TouchEnded,
     UnloadEnded,
 )
-from proxy.engine import admission, operation, residency, serving
+from proxy.engine import admission, operation, residency, serving, turn
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
 from proxy.engine.idle import IDLE_SECONDS, IdleWork
@@ -104,6 +104,7 @@ class Engine:
             self._client_unloads(event, model)
             return
         learnt.asked_keep_alive = request.keep_alive
+        turn.learn(learnt, event.at)
         state.usage.arrived(model, event.at)
         since_eviction = event.at - learnt.evicted_at
         if since_eviction <= REGRET_SECONDS and model not in state.residents:
@@ -143,7 +144,7 @@ class Engine:
 
     def _count_down(self, resident: Resident, ended: InFlight, event: RequestEnded) -> None:
         """Ollama's timer runs from the end of the last request in flight."""
-        resident.last_used_at = event.at
+        resident.last_used_at = self.state.learnt(resident.model).answered_at = event.at
         if resident.written is not None:
             resident.expires_at = event.at + resident.written
         reloaded = (event.figures.load_seconds or 0.0) > _RELOAD_SECONDS
@@ -204,11 +205,14 @@ class Engine:
         state = self.state
         if event.at < self._wake_at <= event.at + IDLE_SECONDS and not state.held:
             return  # nothing can become due before that tick
-        at = self._idle.wake_at(state)
+        if isinstance(event, RequestArrived | RequestEnded) and not state.held:
+            at = event.at + IDLE_SECONDS  # nothing can become due before; that tick reckons when the rest does
+        else:
+            at = self._idle.wake_at(state)
         if state.held and state.operation is None:
             oldest = next(iter(state.held.values()))
             patience = admission.patience_ends_at(state, oldest)
-            at = min(at, patience if patience > event.at else math.inf)
+            at = min(at, state.turn_ends_at, patience if patience > event.at else math.inf)
         if at < math.inf and at != self._wake_at:
             self._wake_at = at
             state.emit(WakeAt(at))

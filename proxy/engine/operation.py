@@ -41,7 +41,9 @@ def begin_load(
         state.residents[victim].leaving = cause if victim == model else Cause.EVICTION
     if any(victim != model for victim in victims):
         state.usage.evicted(at)
-    state.operation = Operation(Stage.UNLOADING, cause, reason, model=model, loads=wants, victims=deque(victims))
+    state.operation = Operation(
+        Stage.UNLOADING, cause, reason, model=model, loads=wants, victims=deque(victims), began_at=at
+    )
     state.explain(model, at, f"loaded: {reason}")
     advance(state, at)
 
@@ -175,6 +177,8 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
         written=operation.keep_alive,
         expires_at=at + operation.keep_alive,
         serving=state.in_flight_on(model),
+        loaded_at=at,
+        swap_seconds=at - operation.began_at,
     )
 
 

@@ -40,6 +40,8 @@ class Resident:
         ttl_seconds: how long it is worth keeping after its last use.
         serving: ids of the requests in flight on it.
         leaving: why it is on its way out; its requests are held meanwhile.
+        loaded_at: when a load of ours was over; -infinity: others loaded it.
+        swap_seconds: how long that load took with all that had to leave for it.
     """
 
     model: str
@@ -56,6 +58,8 @@ class Resident:
     serving: dict[int, float] = field(default_factory=dict)
     leaving: Cause | None = None
     touched_at: float = -math.inf
+    loaded_at: float = -math.inf
+    swap_seconds: float = 0.0
 
     def believed_bytes(self, total: int | None) -> int | None:
         """What Ollama believes to be free when it asks this model, of `total` bytes; None: not known."""
@@ -107,6 +111,7 @@ class Operation:
         model: key of the model to load.
         victims: still to be unloaded, in this order.
         others_bytes: what the residents occupied when the load began.
+        began_at: when the first step of it was taken, unix seconds.
         abandoned: nobody waits for it any more; it is over when what was begun is reported.
     """
 
@@ -121,6 +126,7 @@ class Operation:
     load_seconds: float = 0.0
     page_cache_warm: bool = False
     others_bytes: int = 0
+    began_at: float = 0.0
     upstream_evicted: bool = False
     in_order: bool = False
     settled_at: float = -math.inf
@@ -144,7 +150,12 @@ class Decision:
 
 @dataclass(slots=True)
 class Learnt:
-    """What was learnt of a model beside its usage; the least recently used are forgotten."""
+    """What was learnt of a model beside its usage; the least recently used are forgotten.
+
+    Attributes:
+        answered_at: when its last answer was over, unix seconds.
+        comes_back_soon: share of its requests that arrive right after an answer, lately; see `turn`.
+    """
 
     facts: ModelFacts | None = None
     bytes_by_num_ctx: dict[int | None, int] = field(default_factory=dict)
@@ -152,6 +163,8 @@ class Learnt:
     evicted_at: float = -math.inf
     left_at: float = -math.inf
     asked_keep_alive: float | None = None
+    answered_at: float = -math.inf
+    comes_back_soon: float = 0.5
     kept_because: str = ""
     decided: int = 0
     decided_at: float = -math.inf
@@ -177,6 +190,7 @@ class State:
     touching: set[str] = field(default_factory=set)
     draining: frozenset[str] = frozenset()
     admitted_at: float = -math.inf
+    turn_ends_at: float = math.inf
     last_activity_at: float = -math.inf
     last_unload_at: float = -math.inf
     last_write_at: float = -math.inf
