@@ -54,13 +54,13 @@ class App:
         admin_url: where its admin port is, once it runs.
     """
 
-    def __init__(self, settings_file: SettingsFile, usage: UsageBook, store: UsageStore) -> None:
+    def __init__(self, settings_file: SettingsFile, usage: UsageBook, store: UsageStore, clock: SteadyClock) -> None:
         self._file = settings_file
         self._store = store
         self._metrics = Metrics(self._settings.metrics.max_models)
         self._timelines = Timelines()
         self._decisions = DecisionLog()
-        self._clock = SteadyClock()
+        self._clock = clock
         self._engine = Engine(self._settings.engine(), usage)
         self._restored = store.snapshot().up
         self.client_url = self.admin_url = ""
@@ -199,14 +199,14 @@ class App:
 
 
 @asynccontextmanager
-async def running_app(settings_file: SettingsFile) -> AsyncIterator[App]:
-    """Run the proxy with its usage history, and save the statistics at the end."""
+async def running_app(settings_file: SettingsFile, clock: SteadyClock | None = None) -> AsyncIterator[App]:
+    """Run the proxy with its usage history, and save the statistics at the end; a simulation brings its own clock."""
     settings = settings_file.current
     set_up_logging(settings.log.level, settings.log.format)
     store = UsageStore(settings.store.path, settings.store.retention)
     await store.open()
     try:
-        app = App(settings_file, _usage(await store.load_state()), store)
+        app = App(settings_file, _usage(await store.load_state()), store, clock or SteadyClock())
         async with app.running():
             yield app
     finally:

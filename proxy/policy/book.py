@@ -3,7 +3,8 @@
 Never reads a clock: every time is Unix seconds given by the caller. Never holds more than a bounded number of models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Self
 
 from proxy.policy.checks import check_number
@@ -86,17 +87,16 @@ class UsageBook:
 
     def hazards(self, model: str) -> tuple[float, ...]:
         """Chance per second of a request in each idle-age bin; of all models pooled for one never seen."""
-        pooled = self._pooled.hazards()
         usage = self._usages.get(model)
-        return usage.ages.hazards_beside(pooled) if usage else pooled
+        return usage.ages.hazards_beside(self._pooled) if usage else self._pooled.hazards()
 
     def hazard(self, model: str, idle_seconds: float) -> float:
         """Chance per second of a request now, after so long an idle time."""
-        return self.hazards(model)[bin_of(idle_seconds)]
+        return self._hazard_in_bin(model)(bin_of(idle_seconds))
 
     def probability(self, model: str, now: float, horizon_seconds: float) -> float:
         """P(m, H): chance of a request within the horizon, 0 … 1. A model never seen counts as just used."""
-        return chance(self.hazards(model), self.idle_seconds(model, now), horizon_seconds)
+        return chance(self._hazard_in_bin(model), self.idle_seconds(model, now), horizon_seconds)
 
     def loss(self, model: str, now: float, load_seconds: float, weight: float = 1.0) -> float:
         """Expected seconds of waiting if the model leaves now: load seconds · P(m, H) · weight."""
@@ -156,6 +156,11 @@ class UsageBook:
         book._usages = {model: Usage.from_state(mapping(models, model)) for model in models}
         book._forget_longest_unused()
         return book
+
+    def _hazard_in_bin(self, model: str) -> Callable[[int], float]:
+        """Reckon single bins, because few decisions need them all."""
+        usage = self._usages.get(model)
+        return partial(usage.ages.hazard_beside, self._pooled) if usage else self._pooled.hazard
 
     def _forget_longest_unused(self) -> None:
         while len(self._usages) > self._max_models:

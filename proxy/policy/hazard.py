@@ -4,7 +4,7 @@ Never reads a clock and never knows a model's name: it counts gaps.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import exp, inf
 from typing import Self
@@ -19,6 +19,8 @@ _LONGEST_GAP_SECONDS = 1e7
 WIDTHS: tuple[float, ...] = tuple(high - low for low, high in pairwise((*EDGES, _LONGEST_GAP_SECONDS)))
 """Seconds of each bin; the open one counts to about four months."""
 
+_UPPER_EDGES = (*EDGES[1:], inf)
+
 _PRIOR_EVENTS = 0.02
 _LARGEST_UNIT = 1e100
 
@@ -28,16 +30,16 @@ def bin_of(idle_seconds: float) -> int:
     return bisect_right(EDGES, idle_seconds) - 1
 
 
-def chance(hazards: Sequence[float], idle_seconds: float, horizon_seconds: float) -> float:
-    """P(a request within the horizon | idle for so long already): 1 - exp(-integral of the hazard)."""
+def chance(hazard: Callable[[int], float], idle_seconds: float, horizon_seconds: float) -> float:
+    """P(a request within the horizon | idle for so long already): 1 - exp(-integral of the hazard), given per bin."""
     end, low, expected = idle_seconds + horizon_seconds, idle_seconds, 0.0
-    for index in range(bin_of(idle_seconds), len(EDGES)):
-        high = min(end, EDGES[index + 1] if index + 1 < len(EDGES) else inf)
-        expected += hazards[index] * (high - low)
-        low = high
+    index = bin_of(idle_seconds)
+    while True:
+        high = min(end, _UPPER_EDGES[index])
+        expected += hazard(index) * (high - low)
         if high >= end:
-            break
-    return 1.0 - exp(-expected)
+            return 1.0 - exp(-expected)
+        low, index = high, index + 1
 
 
 class Ages:
@@ -83,15 +85,19 @@ class Ages:
         if unit > _LARGEST_UNIT:
             self._events, self._exposure, self._unit = self.events, self.exposure, 1.0
 
-    def hazards(self) -> tuple[float, ...]:
-        """Events per second in each bin; for bins with exposure only, as the pooled ones have."""
-        least = 1e-9 * self._unit
-        return tuple(events / max(seconds, least) for events, seconds in zip(self._events, self._exposure, strict=True))
+    def hazard(self, index: int) -> float:
+        """Events per second in a bin; for bins with exposure only, as the pooled ones have."""
+        return self._events[index] / max(self._exposure[index], 1e-9 * self._unit)
 
-    def hazards_beside(self, pooled: Sequence[float]) -> tuple[float, ...]:
+    def hazard_beside(self, pooled: Self, index: int) -> float:
+        """Events per second in a bin, with one bin width of the pooled hazard as the prior."""
+        width = WIDTHS[index] * self._unit
+        return (self._events[index] + width * pooled.hazard(index)) / (self._exposure[index] + width)
+
+    def hazards(self) -> tuple[float, ...]:
+        """Events per second in each bin."""
+        return tuple(map(self.hazard, range(len(EDGES))))
+
+    def hazards_beside(self, pooled: Self) -> tuple[float, ...]:
         """Events per second in each bin, with one bin width of the pooled hazard as the prior."""
-        unit = self._unit
-        rows = zip(self._events, self._exposure, WIDTHS, pooled, strict=True)
-        return tuple(
-            (events + width * unit * prior) / (seconds + width * unit) for events, seconds, width, prior in rows
-        )
+        return tuple(self.hazard_beside(pooled, index) for index in range(len(EDGES)))

@@ -74,10 +74,11 @@ def priced_ttl(stay: Stay) -> Ttl:
         return Ttl(stay.max_seconds, f"kept {format_duration(stay.max_seconds)}: memory has no price")
     worth_seconds = min(_best_edge(stay), _MAX_RENT_IN_LOADS * stay.load_seconds / stay.rent)
     seconds = stay.clamp(worth_seconds)
+    returns = chance(stay.hazards.__getitem__, 0.0, seconds)
     bound = {stay.min_seconds: " (the minimum)", stay.max_seconds: " (the maximum)"}.get(seconds, "")
     return Ttl(
         seconds,
-        f"kept {format_duration(seconds)}{bound}: asked for within that time {chance(stay.hazards, 0.0, seconds):.0%},"
+        f"kept {format_duration(seconds)}{bound}: asked for within that time {returns:.0%},"
         f" reload {format_duration(stay.load_seconds)}, {format_bytes(stay.bytes)},"
         f" price {format_duration(stay.price)} per GiB·h",
     )

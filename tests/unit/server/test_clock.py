@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from proxy.server.clock import SteadyClock
 
 
@@ -17,3 +19,10 @@ def test_it_moves_as_the_monotonic_clock_moves() -> None:
     before = clock() - time.monotonic()
     after = clock() - time.monotonic()
     assert abs(after - before) < 0.01
+
+
+def test_it_follows_the_clock_that_it_is_given() -> None:
+    readings = iter([100.0, 101.5, 161.5])
+    clock = SteadyClock(lambda: next(readings))
+    assert clock() - time.time() == pytest.approx(1.5, abs=0.1)
+    assert clock() - time.time() == pytest.approx(61.5, abs=0.1)
