@@ -18,7 +18,7 @@ from proxy.sim.replay.rows import TraceError
 from proxy.sim.replay.workload import Arrival, Workload, WorkloadModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 _DAY_SECONDS, _HOUR_SECONDS, _WEEK_DAYS = 86400.0, 3600.0, 7
 _SESSIONS_PER_DAY: Final = (7, 7, 7, 7, 7, 3, 3)  # on average, Monday first
@@ -44,7 +44,7 @@ class OnePerson:
         days: how long it goes on, from a Monday at midnight.
     """
 
-    catalogue: Sequence[WorkloadModel]
+    catalogue: tuple[WorkloadModel, ...]
     gpu_bytes: int
     days: int = 14
 

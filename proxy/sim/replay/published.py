@@ -25,6 +25,7 @@ AZURE, LMSYS, SERVEGEN, MODELS = (
 
 _MINUTE_SECONDS: Final = 60.0
 _MEAN_SERVICE_SECONDS: Final = 5.0
+_SERVEGEN_SECONDS: Final = 3 * 86400.0
 _LMSYS_FACTOR: Final = 144.0  # 600 s of the file are one day
 _PROMPT_TOKENS_PER_SECOND: Final = 1000.0
 _TOKENS_PER_SECOND: Final = 50.0
@@ -55,7 +56,7 @@ def azure(path: Path, seed: int) -> Trace:
     return Trace.of("Azure", requests())
 
 
-def lmsys(path: Path) -> Trace:
+def lmsys(path: Path, seed: int = 0) -> Trace:  # noqa: ARG001 - nothing is left open here
     """Conversations of chat.lmsys.org over 27 models (VTC artifact), stretched from 600 s to a day."""
 
     def requests() -> Iterator[tuple[float, str, float]]:
@@ -68,20 +69,20 @@ def lmsys(path: Path) -> Trace:
     return Trace.of("LMSYS", requests())
 
 
-def servegen(path: Path, seed: int, days: float = 3.0) -> Trace:
-    """Clients of a hosted model (alibaba/ServeGen), the first days of seven."""
+def servegen(path: Path, seed: int) -> Trace:
+    """Clients of a hosted model (alibaba/ServeGen), the first three days of seven."""
     dice = random.Random(f"servegen/{seed}")  # noqa: S311 - a repeatable experiment, not a secret
 
     def requests() -> Iterator[tuple[float, str, float]]:
         for row in read_rows(path, ("t_s", "model")):
             at = row.number("t_s", "seconds")
-            if at < days * 86400:
+            if at < _SERVEGEN_SECONDS:
                 yield at, row.text("model"), _service_seconds(dice)
 
     return Trace.of("ServeGen", requests())
 
 
-def catalogue(path: Path, disk: str = "nvme") -> list[WorkloadModel]:
+def catalogue(path: Path, disk: str = "nvme") -> tuple[WorkloadModel, ...]:
     """The models of models.csv: memory with a context of 4096 tokens, load time from this kind of disk.
 
     Args:
@@ -100,7 +101,7 @@ def catalogue(path: Path, disk: str = "nvme") -> list[WorkloadModel]:
         models[name] = WorkloadModel(name, int(size), load)
     if not models:
         raise TraceError(f"{path}: expected at least one model (got none)")
-    return list(models.values())
+    return tuple(models.values())
 
 
 def _service_seconds(dice: random.Random) -> float:

@@ -10,7 +10,8 @@ from proxy.sim.replay.rows import TraceError
 from proxy.sim.replay.workload import Arrival, Workload, WorkloadModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Assignment:
         max_ids: of more ids, so many are drawn and the requests of the others left out: no lone GPU serves a hundred.
     """
 
-    catalogue: Sequence[WorkloadModel]
+    catalogue: tuple[WorkloadModel, ...]
     gpu_bytes: int
     max_ids: int
 
@@ -72,6 +73,29 @@ class Assignment:
         models = [_renamed(dice.choice(fitting), trace.ids[identity]) for identity in chosen]
         kept = (arrival for arrival in trace.arrivals if arrival.model in index)
         return Workload(tuple(models), tuple(Arrival(a.at, index[a.model], a.service_seconds) for a in kept))
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnModels:
+    """Workloads from a trace file: what the trace leaves open and the models of its ids are drawn by the seed.
+
+    Attributes:
+        read: reads the file, given a seed.
+        path: the file.
+        assignment: how models are drawn.
+    """
+
+    read: Callable[[Path, int], Trace]
+    path: Path
+    assignment: Assignment
+
+    def of(self, seed: int) -> Workload:
+        """Make the workload of this seed.
+
+        Raises:
+            TraceError: the file cannot be read.
+        """
+        return self.assignment.of(self.read(self.path, seed), seed)
 
 
 def _renamed(model: WorkloadModel, identity: str) -> WorkloadModel:

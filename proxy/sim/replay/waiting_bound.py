@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from proxy.policy.belief import bits
 from proxy.sim.replay.optimum import Capacity, Costs, Neighbours, step, without_hopeless
+from proxy.sim.replay.simulator import SEQUENTIAL_SERVICE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from proxy.sim.replay.workload import Arrival, Workload
 
 _ANSWER_SECONDS = 0.01
-"""The most that an answer takes in a sequential replay."""
 
 
 def least_wait_seconds(workload: Workload, capacity: Capacity) -> float:
@@ -45,7 +45,7 @@ def least_wait_seconds(workload: Workload, capacity: Capacity) -> float:
     The gaps are mostly longer than the loads of lone users, so a policy that knew the future could nearly always have
     loaded in time: the bound is then far below what can be reached, and says so by being small.
     """
-    requests = _runs(workload.arrivals)
+    requests = _with_gaps(workload.arrivals)
     bound = _Bound(workload, capacity)
     total, last = 0.0, len(requests) - 1
     while last > 0:
@@ -55,17 +55,13 @@ def least_wait_seconds(workload: Workload, capacity: Capacity) -> float:
     return total
 
 
-def _runs(arrivals: Sequence[Arrival]) -> list[tuple[int, float]]:
-    """The models asked for, each with the longest gap before it; repetitions in a row are one, their gaps added up."""
-    first = arrivals[0]
-    runs = [(first.model, 0.0)]
-    gap = 0.0
-    for before, arrival in pairwise(arrivals):
-        gap += max(arrival.at - before.at, min(before.service_seconds, _ANSWER_SECONDS))
-        if arrival.model != before.model:
-            runs.append((arrival.model, gap))
-            gap = 0.0
-    return runs
+def _with_gaps(arrivals: Sequence[Arrival]) -> list[tuple[int, float]]:
+    """The models asked for, each with the longest gap that there can be before it."""
+    gaps = (
+        max(arrival.at - before.at, min(before.service_seconds, SEQUENTIAL_SERVICE_SECONDS))
+        for before, arrival in pairwise(arrivals)
+    )
+    return [(arrival.model, gap) for arrival, gap in zip(arrivals, (0.0, *gaps), strict=True)]
 
 
 class _Bound:
@@ -82,13 +78,15 @@ class _Bound:
         A longer stretch costs at most what its two parts cost and loading a full memory in between. So once the time
         to spare exceeds that, it is better to end the stretch.
         """
-        model, gap = requests[last]
-        costs: Costs = {1 << model: self._loads[model]}
-        best, best_first, spare = 0.0, last - 1, gap
+        latest, gap = requests[last]
+        costs: Costs = {1 << latest: self._loads[latest]}
+        best, best_first, least, spare = 0.0, last - 1, 0.0, gap
         for first in range(last - 1, -1, -1):
             model, gap = requests[first]
-            costs = without_hopeless(step(costs, model, self._loads[model], self._neighbours), self._loads)
-            waiting = self._least(costs) - spare
+            if model != latest:
+                costs = without_hopeless(step(costs, model, self._loads[model], self._neighbours), self._loads)
+                latest, least = model, self._least(costs)
+            waiting = least - spare
             if waiting > best:
                 best, best_first = waiting, first
             if waiting + self._full_seconds <= best:

@@ -46,7 +46,7 @@ class Clairvoyant(Adaptive):
 
     def room_ahead(self, memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
         """Make room for the very next request, if that saves waiting."""
-        following = min(wanted, key=lambda w: self._next_use(w.model), default=None)
+        following = min(wanted, key=lambda w: (self._next_use(w.model), w.model), default=None)
         certain = [replace(w, hazard=1.0 if w is following else 0.0) for w in wanted]
         return super().room_ahead(self._foreseen(memory), certain)
 
@@ -62,5 +62,5 @@ class Clairvoyant(Adaptive):
         return replace(resident, return_probability=chance, loss_seconds=resident.load_seconds * chance)
 
     def _next_use(self, model: str) -> float:
-        times, used = self._times[model], self._used[model]
+        times, used = self._times.get(model, ()), self._used[model]
         return times[used] if used < len(times) else inf
