@@ -118,6 +118,10 @@ class EngineSettings:
     rules: tuple[tuple[str, ModelRule], ...] = ()
     _resolve: Callable[[str], EffectiveRule] = field(init=False, repr=False, compare=False)
 
+    def __reduce__(self) -> tuple[type[EngineSettings], tuple[object, ...]]:
+        """Go to another process as what it was made of: compiled patterns cannot."""
+        return type(self), tuple(getattr(self, key.name) for key in fields(self) if key.init)
+
     def __post_init__(self) -> None:
         """Refuse values that no decision can be made with; compile the patterns."""
         _require(self.policy in POLICIES, f"policy must be one of {', '.join(POLICIES)}", self.policy)

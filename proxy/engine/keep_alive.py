@@ -124,6 +124,7 @@ def _stay(state: State, model: str, rule: EffectiveRule, at: float) -> Stay:
         price=state.settings.price_seconds_per_gib_hour,
         min_seconds=rule.min_seconds,
         max_seconds=rule.max_seconds,
+        model=model,
     )
 
 

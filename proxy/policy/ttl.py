@@ -26,6 +26,7 @@ class Stay:
         price: seconds of waiting that one GiB·hour of idle memory is worth; 0 keeps until someone needs the room.
         min_seconds: floor of the TTL.
         max_seconds: ceiling of the TTL, at least the floor.
+        model: canonical name, for policies that remember more of it.
     """
 
     hazards: tuple[float, ...]
@@ -34,6 +35,7 @@ class Stay:
     price: float
     min_seconds: float
     max_seconds: float
+    model: str = ""
 
     def __post_init__(self) -> None:
         check_number("bytes", self.bytes, "bytes")

@@ -7,14 +7,28 @@ import pytest
 
 from proxy.policy import Memory, Need, Stay, Wanted, policies
 from proxy.policy.hazard import EDGES, Ages
+from proxy.sim.replay.baselines import Clairvoyant, Gdsf, Herd, Histogram, Lemonade
+from proxy.sim.replay.workload import Arrival, Workload, WorkloadModel
 from tests.unit.policy.values import GIB, memory, resident
 
 FILL = 0.8  # of what is free a new model may take, OLLAMA.md 8
 
 
-@pytest.fixture(params=sorted(policies))
+MODELS = tuple(WorkloadModel(name, GIB, 1.0) for name in ("m0", "m1", "m2", "m3", "m4", "m5", "new", "needed"))
+FUTURE = Workload(MODELS, tuple(Arrival(float(at), at * 5 % len(MODELS), 1.0) for at in range(20)))
+ALL = {
+    **policies,
+    "clairvoyant": lambda: Clairvoyant(FUTURE),
+    "gdsf": Gdsf,
+    "herd": Herd,
+    "histogram": Histogram,
+    "lemonade": Lemonade,
+}
+
+
+@pytest.fixture(params=sorted(ALL))
 def policy(request):
-    return policies[request.param]()
+    return ALL[request.param]()
 
 
 def random_states(count):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.domain.settings import EngineSettings
     from proxy.policy import Policy
 
@@ -44,10 +46,18 @@ class Direct:
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """Clients talk to keepwarm with these settings; `policy` stands in for the one that they name."""
+    """Clients talk to keepwarm.
+
+    Attributes:
+        settings: its settings.
+        policy: stands in for the one that they name.
+        watch: called with the name of the model and the time of each request, before anything is decided about it: for
+            policies of others that remember more than keepwarm shows them.
+    """
 
     settings: EngineSettings
     policy: Policy | None = None
+    watch: Callable[[str, float], None] | None = None
 
 
 Contender = Direct | Managed

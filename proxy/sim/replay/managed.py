@@ -79,6 +79,7 @@ class ManagedFront:
         self._engine = Engine(contender.settings, UsageBook())
         if contender.policy is not None:
             self._engine.state.policy = contender.policy
+        self._watch = contender.watch
         self._specs = {spec.name: spec for spec in specs}
         self._asks = tuple(
             (ModelRequest(spec.name, Endpoint.CHAT), ModelFacts(spec.name, spec.weights, spec.file_bytes), spec)
@@ -97,6 +98,8 @@ class ManagedFront:
     def arrived(self, at: float, request: int, model: int) -> None:
         """A client asks."""
         said, facts, self._asked[request] = self._asks[model]
+        if self._watch is not None:
+            self._watch(said.model, at)
         self._post(RequestArrived(at, request, said, facts))
 
     def granted(self, at: float, request: int) -> None:

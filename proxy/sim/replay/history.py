@@ -1,0 +1,46 @@
+"""The requests that keepwarm itself remembers, as a trace. Opens its database read-only, never makes or mends one."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from proxy.sim.replay.rows import TraceError
+from proxy.sim.replay.trace import Trace
+from proxy.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from proxy.store.row import RequestRow
+
+
+def history_rows(path: Path, since: float = 0.0) -> Iterator[RequestRow]:
+    """Yield the requests of a usage history that arrived at this time (unix seconds) or later, oldest first.
+
+    Raises:
+        TraceError: there is no such file, or it is no usage history.
+    """
+    if not path.is_file():
+        raise TraceError(f"{path}: no usage history there yet; `keepwarm serve` writes it")
+    try:
+        yield from Database(path).rows(since)
+    except sqlite3.Error as error:
+        raise TraceError(f"{path}: expected a usage history of keepwarm ({error})") from error
+
+
+def history_trace(path: Path, since: float = 0.0) -> Trace:
+    """Read a usage history: every request that reached a managed model, however it ended.
+
+    How long it was served is what it took from arrival to end without what it was held for and what Ollama loaded.
+
+    Raises:
+        TraceError: it cannot be read or holds no request.
+    """
+    rows = (row for row in history_rows(path, since) if row.outcome != "passthrough")
+    return Trace.of(path.name, ((row.at, row.model, _served_seconds(row)) for row in rows))
+
+
+def _served_seconds(row: RequestRow) -> float:
+    return max(0.0, row.e2e_seconds - row.wait_seconds - (row.load_seconds or 0.0))
