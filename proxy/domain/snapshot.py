@@ -77,12 +77,14 @@ class EngineSnapshot:
         at: unix seconds of this moment.
         budget_bytes: memory that models may take; None: not known, it is being learnt.
         budget_source: where the budget comes from, for people.
+        max_models: how many models Ollama keeps loaded at once, as set or by its own default.
         used_bytes: memory of all residents.
         headroom_bytes: what is free of the budget; negative: more is used than we allow; None: budget not known.
         price: seconds of waiting that one GiB·hour of idle memory is worth.
         settle_seconds: how long freed memory is waited for where it cannot be read.
         upstream_known: whether `/api/ps` answered last time; where not, requests pass as they come.
         waiting: model requests that are held.
+        longest_wait_seconds: how long the oldest of them has been held; 0: none is.
         in_flight: model requests that were forwarded and are not over.
         operation: what the engine is doing now (a load, an unload, settling), for people; None: nothing.
         residents: resident models.
@@ -92,12 +94,14 @@ class EngineSnapshot:
     at: float
     budget_bytes: int | None
     budget_source: str
+    max_models: int
     used_bytes: int
     headroom_bytes: int | None
     price: float
     settle_seconds: float
     upstream_known: bool
     waiting: int
+    longest_wait_seconds: float
     in_flight: int
     operation: str | None
     residents: tuple[ResidentSnapshot, ...]

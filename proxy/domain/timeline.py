@@ -23,6 +23,7 @@ class FinishedRequest(NamedTuple):
     """A model request that is over.
 
     Attributes:
+        request_id: its number in the log, counted from the start of the process.
         at: when it arrived, unix seconds.
         model: canonical name; text that a client made up, unless `known`.
         known: whether Ollama knows the model.
@@ -34,6 +35,7 @@ class FinishedRequest(NamedTuple):
         figures: what Ollama told in the answer's last object.
     """
 
+    request_id: int
     at: float
     model: str
     known: bool
@@ -59,6 +61,7 @@ class _Live:
         at = self.arrived.at
         request = self.arrived.request
         return FinishedRequest(
+            request_id=ended.request_id,
             at=at,
             model=request.model,
             known=self.arrived.facts is not None,

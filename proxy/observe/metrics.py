@@ -9,13 +9,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from proxy.domain.effects import Cause, Left, Loaded, ManagementFailed, Outcome, Regretted
 from proxy.domain.events import Ending, RequestArrived
+from proxy.observe.gaps import Gaps
 from proxy.observe.gauges import gauges
 from proxy.observe.labels import ModelNames, path_class
-from proxy.observe.meters import Meters
+from proxy.observe.meters import CLIENT_ERROR, EVICTION_CAUSES, RELOAD_CAUSES, Meters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,9 +29,8 @@ if TYPE_CHECKING:
     from proxy.domain.snapshot import EngineSnapshot, StoreSnapshot
     from proxy.domain.timeline import FinishedRequest
 
-_EVICTION_CAUSES: Final = frozenset({Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM})
 _COUNTED_AT_ONCE: Final = 32
-_RELOAD_CAUSES: Final = frozenset({Cause.RELOAD, Cause.SPILL})
+_OPENMETRICS: Final = "application/openmetrics-text"
 
 
 class Metrics:
@@ -37,8 +38,10 @@ class Metrics:
 
     def __init__(self, max_models: int) -> None:
         """At most `max_models` models (>= 0) get a label of their own, the rest share `model="other"`."""
-        self._names = ModelNames(max_models)
         self._meters = Meters()
+        self._meters = Meters()
+        self._names = ModelNames(max_models, self._meters.begin)
+        self._gaps = Gaps(self._meters.registry)
         self._uncounted: list[FinishedRequest] = []
 
     def observe(self, event: Event, effects: Iterable[Effect], finished: Iterable[FinishedRequest]) -> None:
@@ -82,14 +85,18 @@ class Metrics:
         """Count a reading of the settings file that failed: the last good settings stay."""
         self._meters.config_reloads("failure").inc()
 
-    def exposition(self, engine: EngineSnapshot, store: StoreSnapshot) -> tuple[bytes, str]:
-        """Return all metrics in Prometheus' text format, and the content type.
+    def exposition(self, engine: EngineSnapshot, store: StoreSnapshot, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics and the content type: OpenMetrics with exemplars if `accept` names it, else plain text.
 
-        It takes about 7 µs per line (8 models: 4 ms, 200 models: 70 ms) and may be called from another thread.
+        It takes about 7 µs per line, 15 µs as OpenMetrics (200 models that are used warm and cold: 30,000 lines), and
+        may be called from another thread.
         """
         self._count()
-        families = gauges(engine, store, self._names)
-        return generate_latest(_Scrape(self._meters.registry, families)), CONTENT_TYPE_LATEST
+        scrape = _Scrape(self._meters.registry, gauges(engine, store, self._names))
+        if _OPENMETRICS in accept.lower():
+            body: bytes = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]
+            return body, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(scrape), CONTENT_TYPE_LATEST
 
     def _effect(self, effect: Effect) -> None:
         meters = self._meters
@@ -107,12 +114,12 @@ class Metrics:
         self._meters.loads(label, loaded.cause).inc()
         self._meters.load(label, loaded.cause).observe(loaded.seconds)
         self._meters.spilled_bytes(label).inc(loaded.spilled_bytes)
-        if loaded.cause in _RELOAD_CAUSES:
+        if loaded.cause in RELOAD_CAUSES:
             self._meters.reloads(label, loaded.cause).inc()
 
     def _left(self, left: Left) -> None:
         label = self._names.label(left.model)
-        if left.cause in _EVICTION_CAUSES:
+        if left.cause in EVICTION_CAUSES:
             self._meters.evictions(label, left.cause).inc()
         elif left.cause is Cause.EXPIRY:
             self._meters.expiries(label).inc()
@@ -129,11 +136,12 @@ class Metrics:
         label, result = self._names.label(request.model, known=request.known), _result(request)
         self._meters.requests(label, request.endpoint, result).inc()
         if request.outcome is Outcome.COLD:
-            self._meters.load_wait(label).observe(request.wait_seconds)
+            self._meters.load_wait(label).observe(request.wait_seconds, _exemplar(request))
         if result == request.outcome:
             self._meters.e2e(label, result).observe(request.e2e_seconds)
             if request.ttft_seconds is not None:
-                self._meters.ttft(label, result).observe(request.ttft_seconds)
+                self._meters.ttft(label, result).observe(request.ttft_seconds, _exemplar(request))
+        self._gaps.used(label, request)
         self._figures(label, request)
 
     def _figures(self, label: str, request: FinishedRequest) -> None:
@@ -160,10 +168,15 @@ class _Scrape(Collector):
         yield from self._families
 
 
+def _exemplar(request: FinishedRequest) -> dict[str, str]:
+    """What leads from a bar of a histogram to the log."""
+    return {"request_id": str(request.request_id)}
+
+
 def _result(request: FinishedRequest) -> str:
     """The `outcome` label: what the request met if it was answered well, else what went wrong."""
     if request.ending is not Ending.ANSWERED:
         return request.ending
     if request.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Ending.UPSTREAM_ERROR
-    return "client_error" if request.status >= HTTPStatus.BAD_REQUEST else request.outcome
+    return CLIENT_ERROR if request.status >= HTTPStatus.BAD_REQUEST else request.outcome

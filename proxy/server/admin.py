@@ -41,8 +41,9 @@ class AdminSources:
 def admin_app(sources: AdminSources, metrics: Metrics, version: str) -> web.Application:
     """Build the admin port's application."""
 
-    async def get_metrics(_: web.Request) -> web.Response:
-        body, content_type = await asyncio.to_thread(metrics.exposition, sources.engine(), sources.store())
+    async def get_metrics(request: web.Request) -> web.Response:
+        accept = request.headers.get("Accept", "")
+        body, content_type = await asyncio.to_thread(metrics.exposition, sources.engine(), sources.store(), accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def get_health(_: web.Request) -> web.Response:
