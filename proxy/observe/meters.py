@@ -119,6 +119,11 @@ class Meters:
         self.upstream_up = Gauge("keepwarm_upstream_up", "1 if Ollama answers, else 0", registry=self.registry)
         self.config_reloads = self._add(Counter, "config_reloads", "Readings of the settings file", ("result",))
         self.config_reloads("failure")
+        self.config_as_file = Gauge(
+            "keepwarm_config_last_reload_successful",
+            "1 if the settings in force are those of the file",
+            registry=self.registry,
+        )
         self.config_reloaded_at = Gauge(
             "keepwarm_config_last_reload_success_timestamp_seconds",
             "When settings were last read successfully, unix seconds",

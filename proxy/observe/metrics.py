@@ -80,10 +80,12 @@ class Metrics:
         """Count a reading of the settings file that succeeded at this time, unix seconds; the first one too."""
         self._meters.config_reloads("success").inc()
         self._meters.config_reloaded_at.set(at)
+        self._meters.config_as_file.set(1)
 
     def config_refused(self) -> None:
         """Count a reading of the settings file that failed: the last good settings stay."""
         self._meters.config_reloads("failure").inc()
+        self._meters.config_as_file.set(0)
 
     def exposition(self, engine: EngineSnapshot, store: StoreSnapshot, accept: str = "") -> tuple[bytes, str]:
         """Return all metrics and the content type: OpenMetrics with exemplars if `accept` names it, else plain text.

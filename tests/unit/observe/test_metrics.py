@@ -170,7 +170,9 @@ def test_what_only_the_server_knows_is_taken_as_told() -> None:
     metrics.event_loop_lag(0.004)
     metrics.upstream_up(up=True)
     metrics.config_reloaded(NOW)
+    assert value(metrics, "config_last_reload_successful") == 1
     metrics.config_refused()
+    assert value(metrics, "config_last_reload_successful") == 0
     assert value(metrics, "overhead_seconds_bucket", le="0.0001") == 0
     assert value(metrics, "overhead_seconds_bucket", le="0.00025") == 1
     assert value(metrics, "event_loop_lag_seconds_sum") == 0.004
