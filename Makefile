@@ -2,10 +2,11 @@
 SHELL := bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint unit e2e image bench gain clean
+.PHONY: help run test lint unit monitoring e2e image bench gain clean
 
 PYTHON := .venv/bin/python
 OLLAMA := tests/e2e/ollama_build/install_ollama.sh
+PROMETHEUS := prometheus promtool:prometheus
 OLLAMA_TOOLS := go cmake ninja:ninja-build c++:g++ npm
 
 help: ## list the targets
@@ -14,9 +15,9 @@ help: ## list the targets
 run: .venv/installed ## the proxy in front of the Ollama it finds, or of a simulated one
 	@.venv/bin/keepwarm serve --config config/keepwarm.yaml --or-demo
 
-test: ## everything: lint, unit, e2e, image; installs what it needs (CI runs this)
+test: ## everything: lint, unit, monitoring, e2e, image; installs what it needs (CI runs this)
 	@rm -f build/not-run
-	@$(MAKE) --no-print-directory lint unit e2e image
+	@$(MAKE) --no-print-directory lint unit monitoring e2e image
 	@if [ -s build/not-run ]; then echo "====== NOT RUN on this machine:"; cat build/not-run; else echo "====== all parts ran"; fi
 
 lint: .venv/ready ## ruff, mypy, import-linter
@@ -30,8 +31,11 @@ unit: .venv/ready ## the fast tests: no real Ollama
 	@echo "== unit"
 	@$(PYTHON) -m pytest
 
+monitoring: .venv/ready ## rules, alerts and every expression of the dashboards, with a real Prometheus
+	@.ci/part monitoring "$(PROMETHEUS)" true "$(PYTHON) -m pytest -m monitoring"
+
 e2e: .venv/ready ## the tests on the real Ollama with a pretended GPU (the first time builds it: 7 minutes)
-	@.ci/part e2e "$(OLLAMA_TOOLS)" $(OLLAMA) "$(PYTHON) -m pytest -m e2e"
+	@.ci/part e2e "$(OLLAMA_TOOLS) $(PROMETHEUS)" $(OLLAMA) "$(PYTHON) -m pytest -m e2e"
 
 image: ## build the Dockerfile and start the image
 	@.ci/part image "root buildah crun debootstrap ip:iproute2" true tests/image/build_and_run.sh

@@ -36,8 +36,9 @@ class Gaps:
 
     def used(self, model: str, request: FinishedRequest) -> None:
         """Count the gap before this request of the model with this label; those that share `other` have none."""
-        last_at = self._last_at.get(model)
+        if model == OTHER:
+            return
+        seconds, last_at = self._seconds(model), self._last_at.get(model)
         if last_at is not None:
-            self._seconds(model).observe(max(0.0, request.at - last_at))
-        if model != OTHER:
-            self._last_at[model] = request.at
+            seconds.observe(max(0.0, request.at - last_at))
+        self._last_at[model] = request.at

@@ -27,6 +27,7 @@ _FINE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *_BUCKETS)
 EVICTION_CAUSES: Final = (Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM)
 RELOAD_CAUSES: Final = (Cause.RELOAD, Cause.SPILL)
 _LOAD_CAUSES: Final = (Cause.COLD, *RELOAD_CAUSES)
+_TIMED: Final = (Outcome.WARM, Outcome.COLD)
 CLIENT_ERROR: Final = "client_error"
 _RESULTS: Final = (*Outcome, CLIENT_ERROR, Ending.CLIENT_GONE, Ending.UPSTREAM_ERROR)
 
@@ -47,12 +48,19 @@ class Meters:
         self._operation()
 
     def begin(self, model: str) -> None:
-        """Let what may happen to a model begin at 0."""
-        self.loads(model, Cause.COLD)
+        """Let what may happen to a model begin at 0, before it does."""
+        for of_cause in (self.load, self.loads):
+            of_cause(model, Cause.COLD)
         self.reloads(model, Cause.RELOAD)
         self.evictions(model, Cause.EVICTION)
-        for once in (self.spilled_bytes, self.expiries, self.explicit_unloads, self.regret, self.management_failures):
-            once(model)
+        for timed in (self.ttft, self.e2e):
+            timed(model, Outcome.COLD)
+        self.load_wait(model)
+        self.tokens(model, "in")
+        for counted in (self.prompt_seconds, self.generation_seconds, self.spilled_bytes, self.expiries):
+            counted(model)
+        for counted in (self.explicit_unloads, self.regret, self.management_failures):
+            counted(model)
 
     def _add(
         self, kind: type[_Metric], name: str, meaning: str, labels: Sequence[str], together: Iterable[str] = ()
@@ -68,11 +76,15 @@ class Meters:
             Counter, "requests", "Model requests that are over", ("model", "endpoint", "outcome"), _RESULTS
         )
         self.ttft = Children(
-            self._histogram("ttft_seconds", "Arrival to first byte of the answer's body", ("model", "outcome"))
+            self._histogram("ttft_seconds", "Arrival to first byte of the answer's body", ("model", "outcome")), _TIMED
         )
-        self.e2e = Children(self._histogram("e2e_seconds", "Arrival to end of the answer", ("model", "outcome")))
+        self.e2e = Children(
+            self._histogram("e2e_seconds", "Arrival to end of the answer", ("model", "outcome")), _TIMED
+        )
         self.load_wait = Children(self._histogram("load_wait_seconds", "Time cold requests were held", ("model",)))
-        self.tokens = self._add(Counter, "tokens", "Tokens, as Ollama counts them", ("model", "direction"))
+        self.tokens = self._add(
+            Counter, "tokens", "Tokens, as Ollama counts them", ("model", "direction"), ("in", "out")
+        )
         self.prompt_seconds = self._add(
             Counter, "prompt_evaluation_seconds", "Time that Ollama evaluated prompts", ("model",)
         )

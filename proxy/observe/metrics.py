@@ -46,9 +46,8 @@ class Metrics:
 
     def observe(self, event: Event, effects: Iterable[Effect], finished: Iterable[FinishedRequest]) -> None:
         """Count one event, what the engine made of it, and the requests that `Timelines` found to be over with it."""
-        if isinstance(event, RequestArrived) and event.request.keep_alive is not None:
-            label = self._names.label(event.request.model, known=event.facts is not None)
-            self._meters.keep_alive_asked(label).set(max(-1.0, event.request.keep_alive))
+        if isinstance(event, RequestArrived):
+            self._arrived(event)
         for effect in effects:
             self._effect(effect)
         self._uncounted.extend(finished)
@@ -99,6 +98,13 @@ class Metrics:
             body: bytes = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]
             return body, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(scrape), CONTENT_TYPE_LATEST
+
+    def _arrived(self, event: RequestArrived) -> None:
+        request = event.request
+        label = self._names.label(request.model, known=event.facts is not None)
+        self._meters.requests(label, request.endpoint, Outcome.COLD)  # begins at 0 before it is known how it ends
+        if request.keep_alive is not None:
+            self._meters.keep_alive_asked(label).set(max(-1.0, request.keep_alive))
 
     def _effect(self, effect: Effect) -> None:
         meters = self._meters

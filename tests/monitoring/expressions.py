@@ -84,3 +84,15 @@ def of_alerts() -> Iterator[Expression]:
 
 def everything() -> list[Expression]:
     return [*of_panels(), *of_marks(), *of_variables(), *of_rules(), *of_alerts()]
+
+
+def as_grafana_asks(expr: str, model: str = ".*") -> str:
+    """What stands for the variables, when everything is chosen and two minutes are shown."""
+    for variable, value in {
+        "$instance": ".*",
+        "$model": model,
+        "$__rate_interval": "4s",
+        "$__range": "120s",
+    }.items():
+        expr = expr.replace(variable, value)
+    return expr

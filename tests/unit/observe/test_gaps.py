@@ -13,7 +13,7 @@ def test_a_gap_is_from_one_request_for_a_model_to_its_next() -> None:
         gaps.used(model, replace(finished(), at=at))
     assert registry.get_sample_value("keepwarm_gap_seconds_sum", {"model": "a"}) == 7240
     assert registry.get_sample_value("keepwarm_gap_seconds_bucket", {"model": "a", "le": "60.0"}) == 1
-    assert registry.get_sample_value("keepwarm_gap_seconds_count", {"model": "b"}) is None
+    assert registry.get_sample_value("keepwarm_gap_seconds_count", {"model": "b"}) == 0
 
 
 def test_a_request_that_ended_before_an_older_one_leaves_no_negative_gap() -> None:
