@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.board import Row, board, one_model_or_all
-from grafana.panels import GREEN, RED, YELLOW, About, areas, bars, dashed, for_ever, lines, number, spread, states
+from grafana.headline import cold_share
+from grafana.panels import GREEN, About, areas, bars, dashed, for_ever, lines, number, spread, states
 from grafana.queries import RATE, SHOWN, Query, quantile
 
 if TYPE_CHECKING:
@@ -47,27 +48,7 @@ def _numbers() -> tuple[Panel, ...]:
             "What keepwarm's loads of it took on average in the time shown.",
             f"sum(rate(keepwarm_load_seconds_sum{SHOWN})) / (sum(rate(keepwarm_load_seconds_count{SHOWN})) > 0)",
         ),
-        number(
-            About(
-                title="What share waits for a load?",
-                unit="percentunit",
-                shows="Cold requests among those that were answered.",
-                good="below 5 %.",
-                bad="above 20 %.",
-                do="see below whether it is evicted or expires; a `weight`, `min` or `pin` keeps it longer.",
-                width=4,
-                height=4,
-                empty="no requests",
-            ),
-            Query(
-                f'sum(increase(keepwarm_requests_total{{outcome="cold"}}{SHOWN}))'
-                f' / (sum(increase(keepwarm_requests_total{{outcome=~"warm|cold"}}{SHOWN})) > 0)',
-                now=True,
-            ),
-            (None, GREEN),
-            (0.05, YELLOW),
-            (0.2, RED),
-        ),
+        cold_share(4, "see below whether it is evicted or expires; a `weight`, `min` or `pin` keeps it longer."),
         _number(
             "Waited for its loads",
             "s",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.board import Row, board, models
+from grafana.headline import headline
 from grafana.memory import memory_now, residents_now, spilled
-from grafana.panels import GREEN, RED, YELLOW, About, areas, bars, lines, number, ranking, right_axis, yes_or_no
+from grafana.panels import About, areas, bars, lines, ranking, right_axis
 from grafana.queries import RATE, SHOWN, Query, ever, quantile, top
 
 if TYPE_CHECKING:
@@ -27,107 +28,10 @@ def overview() -> Dashboard:
         "Is it fast, is memory well used, which model costs waiting? Each panel's ⓘ says what to do.",
         models(),
         (
-            Row("Now", (*_numbers(), _first_byte(), memory_now(), _who_costs(), residents_now())),
+            Row("Now", (*headline(), _first_byte(), memory_now(), _who_costs(), residents_now())),
             Row("Speed and use", (_whole_answers(), _requests(), _asked_for())),
             Row("What it costs", (_evictions(), _regret(), spilled())),
             Row("Trouble", (_errors(), _failures(), _waiting())),
-        ),
-    )
-
-
-def _numbers() -> tuple[Panel, ...]:
-    cold, all_of_them = (f"sum(increase(keepwarm_requests_total{{{which}}}{SHOWN}))" for which in (_COLD, _ANSWERED))
-    return (
-        yes_or_no(
-            About(
-                title="Does Ollama answer?",
-                unit="none",
-                shows="Whether Ollama answered when it was last asked for its models.",
-                good="yes.",
-                bad="no: every request fails until Ollama is back.",
-                do="look at Ollama's log; keepwarm recovers by itself (runbook KeepwarmUpstreamDown).",
-                width=3,
-                height=4,
-                empty="no data",
-            ),
-            Query("min(keepwarm_upstream_up)", now=True),
-            "yes",
-            "no",
-        ),
-        number(
-            About(
-                title="Requests per second",
-                unit="reqps",
-                shows="Model requests that were answered, failed or given up, over the last minutes.",
-                good="what you expect of your clients.",
-                bad="0 while people are working: they do not come through keepwarm.",
-                do="check that clients use keepwarm's port, not Ollama's.",
-                width=4,
-                height=4,
-                empty="none yet",
-            ),
-            Query(f"sum(rate(keepwarm_requests_total{RATE}))", now=True),
-        ),
-        number(
-            About(
-                title="What share waits for a load?",
-                unit="percentunit",
-                shows="Cold requests among those that were answered, over all of the time shown.",
-                good="below 5 %.",
-                bad="above 20 %: models come and go.",
-                do="see below which model costs waiting; give it more memory, a `weight`, or a `pin`.",
-                width=4,
-                height=4,
-                empty="no requests",
-            ),
-            Query(f"{cold} / ({all_of_them} > 0)", now=True),
-            (None, GREEN),
-            (0.05, YELLOW),
-            (0.2, RED),
-        ),
-        number(
-            About(
-                title="First byte, for 95 %",
-                unit="s",
-                shows="95 % of all warm and cold requests of the time shown had their first byte sooner.",
-                good="about what a warm request takes.",
-                bad="seconds: cold starts, or an overloaded GPU.",
-                do="compare warm and cold below: only the cold ones are keepwarm's to improve.",
-                width=4,
-                height=4,
-                empty="no requests",
-            ),
-            Query(quantile(0.95, "keepwarm_ttft_seconds", _ANSWERED, SHOWN), now=True),
-        ),
-        number(
-            About(
-                title="Waited for loads, per hour",
-                unit="s",
-                shows="Seconds that people waited for loads, all together, per hour of the time shown.",
-                good="little against the time that people use models.",
-                bad="minutes per hour.",
-                do="find the models that cost most below; see on Decisions why they had left.",
-                width=4,
-                height=4,
-                empty="no cold request",
-            ),
-            Query(f"3600 * sum(rate({_WAITED}{SHOWN}))", now=True),
-        ),
-        number(
-            About(
-                title="GPU memory free of the budget",
-                unit="bytes",
-                shows="What models may still take. Little is not bad in itself: memory is there to be used.",
-                good="any value while few requests wait for a load.",
-                bad="below 0: something beside keepwarm fills the GPU.",
-                do="if it is below 0, find who else uses the GPU, or lower `memory.budget`.",
-                width=5,
-                height=4,
-                empty="budget not known yet",
-            ),
-            Query("sum(keepwarm_memory_headroom_bytes)", now=True),
-            (None, RED),
-            (0, GREEN),
         ),
     )
 
@@ -137,7 +41,7 @@ def _first_byte() -> Panel:
         title="How long until the first byte?",
         unit="s",
         shows="Time to the first byte of the answer; warm: the model was there; cold: it had to be loaded. "
-        "Diamonds are single requests; their number finds them in keepwarm's log.",
+        "Diamonds are single requests that were cold or took a second; their number finds them in the log.",
         good="warm: below a second; cold: about the load time of the model.",
         bad="warm requests slow: Ollama queues. Cold ones far above the load time: they wait for room, or for others.",
         do="warm: raise OLLAMA_NUM_PARALLEL or spread the load. Cold: see the queue on Decisions.",

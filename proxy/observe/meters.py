@@ -23,6 +23,10 @@ _BUCKETS: Final = (
     *(1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0),
 )
 _FINE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *_BUCKETS)
+_GAP_BUCKETS: Final = (
+    *(1.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0),
+    *(3600.0, 3 * 3600.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0),
+)
 
 EVICTION_CAUSES: Final = (Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM)
 RELOAD_CAUSES: Final = (Cause.RELOAD, Cause.SPILL)
@@ -55,20 +59,22 @@ class Meters:
         self.evictions(model, Cause.EVICTION)
         for timed in (self.ttft, self.e2e):
             timed(model, Outcome.COLD)
-        self.load_wait(model)
         self.tokens(model, "in")
-        for counted in (self.prompt_seconds, self.generation_seconds, self.spilled_bytes, self.expiries):
-            counted(model)
-        for counted in (self.explicit_unloads, self.regret, self.management_failures):
-            counted(model)
+        for timed_once in (self.gap, self.load_wait):
+            timed_once(model)
+        for seconds in (self.prompt_seconds, self.generation_seconds):
+            seconds(model)
+        for event in (self.spilled_bytes, self.expiries, self.explicit_unloads, self.regret, self.management_failures):
+            event(model)
 
     def _add(
         self, kind: type[_Metric], name: str, meaning: str, labels: Sequence[str], together: Iterable[str] = ()
     ) -> Children[_Metric]:
         return Children(kind(f"keepwarm_{name}", meaning, labels, registry=self.registry), together)
 
-    def _histogram(self, name: str, meaning: str, labels: Sequence[str] = (), *, fine: bool = False) -> Histogram:
-        buckets = _FINE_BUCKETS if fine else _BUCKETS
+    def _histogram(
+        self, name: str, meaning: str, labels: Sequence[str] = (), buckets: Sequence[float] = _BUCKETS
+    ) -> Histogram:
         return Histogram(f"keepwarm_{name}", meaning, labels, registry=self.registry, buckets=buckets)
 
     def _requests(self) -> None:
@@ -80,6 +86,9 @@ class Meters:
         )
         self.e2e = Children(
             self._histogram("e2e_seconds", "Arrival to end of the answer", ("model", "outcome")), _TIMED
+        )
+        self.gap = Children(
+            self._histogram("gap_seconds", "From one request for a model to its next", ("model",), _GAP_BUCKETS)
         )
         self.load_wait = Children(self._histogram("load_wait_seconds", "Time cold requests were held", ("model",)))
         self.tokens = self._add(
@@ -120,8 +129,10 @@ class Meters:
         )
 
     def _operation(self) -> None:
-        self.overhead = self._histogram("overhead_seconds", "Time a request spends in the proxy itself", fine=True)
-        self.event_loop_lag = self._histogram("event_loop_lag_seconds", "How late a timer fires", fine=True)
+        self.overhead = self._histogram(
+            "overhead_seconds", "Time a request spends in the proxy itself", buckets=_FINE_BUCKETS
+        )
+        self.event_loop_lag = self._histogram("event_loop_lag_seconds", "How late a timer fires", buckets=_FINE_BUCKETS)
         self.passthrough = self._add(
             Counter, "passthrough_requests", "Requests that run no model and are over", ("path", "outcome"), Ending
         )

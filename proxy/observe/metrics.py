@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.domain.timeline import FinishedRequest
 
 _COUNTED_AT_ONCE: Final = 32
+_SLOW_SECONDS: Final = 1.0
 _OPENMETRICS: Final = "application/openmetrics-text"
 
 
@@ -39,9 +40,8 @@ class Metrics:
     def __init__(self, max_models: int) -> None:
         """At most `max_models` models (>= 0) get a label of their own, the rest share `model="other"`."""
         self._meters = Meters()
-        self._meters = Meters()
         self._names = ModelNames(max_models, self._meters.begin)
-        self._gaps = Gaps(self._meters.registry)
+        self._gaps = Gaps(self._meters.gap)
         self._uncounted: list[FinishedRequest] = []
 
     def observe(self, event: Event, effects: Iterable[Effect], finished: Iterable[FinishedRequest]) -> None:
@@ -149,7 +149,7 @@ class Metrics:
             self._meters.e2e(label, result).observe(request.e2e_seconds)
             if request.ttft_seconds is not None:
                 self._meters.ttft(label, result).observe(request.ttft_seconds, _exemplar(request))
-        self._gaps.used(label, request)
+        self._gaps.used(label, request.at)
         self._figures(label, request)
 
     def _figures(self, label: str, request: FinishedRequest) -> None:
@@ -176,9 +176,11 @@ class _Scrape(Collector):
         yield from self._families
 
 
-def _exemplar(request: FinishedRequest) -> dict[str, str]:
-    """What leads from a bar of a histogram to the log."""
-    return {"request_id": str(request.request_id)}
+def _exemplar(request: FinishedRequest) -> dict[str, str] | None:
+    """What leads from a bar of a histogram to the log; None for what nobody looks for: a fast warm request."""
+    if request.outcome is Outcome.COLD or (request.ttft_seconds or 0.0) >= _SLOW_SECONDS:
+        return {"request_id": str(request.request_id)}
+    return None
 
 
 def _result(request: FinishedRequest) -> str:

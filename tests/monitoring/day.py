@@ -120,17 +120,16 @@ class Day:
         await self.prometheus.until("keepwarm_explicit_unloads_total > 0")
 
     async def _too_big_for_the_gpu(self) -> None:
-        slow = asyncio.create_task(self.ask(TOO_BIG, prompt="Hello"))
-        await self.prometheus.until("keepwarm:spilled_bytes > 0")
-        held = asyncio.create_task(self.ask(BIG, prompt="Hello"))
-        await self.prometheus.until("keepwarm:memory_headroom:ratio < 0.05 and keepwarm_requests_waiting > 0")
-        await asyncio.gather(slow, held)
+        async with asyncio.TaskGroup() as requests:
+            requests.create_task(self.ask(TOO_BIG, prompt="Hello"))
+            await self.prometheus.until("keepwarm:spilled_bytes > 0")
+            requests.create_task(self.ask(BIG, prompt="Hello"))  # is held until the first is answered
+            await self.prometheus.until("keepwarm:memory_headroom:ratio < 0.05 and keepwarm_requests_waiting > 0")
 
     async def _more_models_than_ollama_keeps(self) -> None:
-        for model in ("llama3.2:3b", "gemma3:4b", CHAT, EMBED):
-            await self.ask(model, prompt="Hello") if model != EMBED else await self.ask(
-                EMBED, "/api/embed", input="Hello"
-            )
+        for model in ("llama3.2:3b", "gemma3:4b", CHAT):
+            await self.ask(model, prompt="Hello")
+        await self.ask(EMBED, "/api/embed", input="Hello")
         await self.prometheus.until("keepwarm_residents == keepwarm_residents_limit")
         await self._post(self._ollama.url, "/api/generate", {"model": BIGGER, "prompt": "Hello", "stream": False})
         await self.prometheus.until('keepwarm_evictions_total{cause="upstream"} > 0')

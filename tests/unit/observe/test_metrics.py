@@ -241,7 +241,13 @@ def test_whoever_accepts_openmetrics_gets_the_request_behind_a_bar_of_a_histogra
         for sample in family.samples
         if sample.name == "keepwarm_ttft_seconds_bucket" and sample.exemplar
     ]
-    assert of_ttft == [{"request_id": "1"}] * 2  # the cold and the warm one
+    assert of_ttft == [{"request_id": "1"}] * 2  # the cold and the warm one, both of 4.5 s
+
+
+def test_a_fast_warm_request_is_no_example_of_anything() -> None:
+    metrics = Metrics(max_models=200)
+    metrics.observe(Tick(NOW), [], [finished()._replace(ttft_seconds=0.5)])
+    assert b"request_id" not in metrics.exposition(engine(), STORE, PROMETHEUS_ACCEPTS)[0]
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/plain;version=0.0.4", "application/openmetrics", "\0"])
