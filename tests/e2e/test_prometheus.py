@@ -9,7 +9,15 @@ import pytest
 
 from tests.e2e.keepwarm_process import running_keepwarm
 from tests.e2e.proxy_fixtures import FAST, GENERATES, ask, post
-from tests.monitoring.expressions import as_grafana_asks, of_alerts, of_marks, of_panels, of_rules, of_variables
+from tests.monitoring.expressions import (
+    DEPENDS_ON_THE_MACHINE,
+    as_grafana_asks,
+    of_alerts,
+    of_marks,
+    of_panels,
+    of_rules,
+    of_variables,
+)
 from tests.monitoring.prometheus import running_prometheus
 
 if TYPE_CHECKING:
@@ -48,5 +56,6 @@ async def test_every_question_has_an_answer_and_no_alert_is_false(start_ollama: 
         silent = [each.place for each in asked if not await prometheus.course(as_grafana_asks(each.text), began, ended)]
         assert not silent, "\n".join(silent)
         for alert in of_alerts():
-            assert await prometheus.course(alert.text, began, worked) == [], alert.place
+            if alert.place not in DEPENDS_ON_THE_MACHINE:
+                assert await prometheus.course(alert.text, began, worked) == [], alert.place
         assert prometheus.complaints() == []
