@@ -32,6 +32,8 @@ class FinishedRequest(NamedTuple):
         ttft_seconds: from its arrival to the first byte of the answer's body; None: there was none.
         e2e_seconds: from its arrival to its end.
         figures: what Ollama told in the answer's last object.
+        request_id: its number in the log.
+        forward: how it was sent on; None: it ended before.
     """
 
     at: float
@@ -46,6 +48,8 @@ class FinishedRequest(NamedTuple):
     ttft_seconds: float | None
     e2e_seconds: float
     figures: AnswerFigures
+    request_id: int = 0
+    forward: Forward | None = None
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class _Live:
     arrived: RequestArrived
     forwarded_at: float | None = None
     started_at: float | None = None
-    outcome: Outcome = Outcome.COLD
+    forward: Forward | None = None
 
     def finish(self, ended: RequestEnded) -> FinishedRequest:
         at = self.arrived.at
@@ -64,13 +68,15 @@ class _Live:
             known=self.arrived.facts is not None,
             endpoint=request.endpoint,
             options=request.options,
-            outcome=self.outcome,
+            outcome=Outcome.COLD if self.forward is None else self.forward.outcome,
             ending=ended.ending,
             status=ended.status,
             wait_seconds=(ended.at if self.forwarded_at is None else self.forwarded_at) - at,
             ttft_seconds=None if self.started_at is None else self.started_at - at,
             e2e_seconds=ended.at - at,
             figures=ended.figures,
+            request_id=ended.request_id,
+            forward=self.forward,
         )
 
 
@@ -93,7 +99,7 @@ class Timelines:
         for effect in effects:
             if isinstance(effect, Forward) and (live := self._live.get(effect.request_id)):
                 live.forwarded_at = event.at
-                live.outcome = effect.outcome
+                live.forward = effect
         if isinstance(event, RequestEnded) and (live := self._live.pop(event.request_id, None)):
             return [live.finish(event)]
         return []

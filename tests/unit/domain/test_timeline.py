@@ -44,6 +44,8 @@ def test_a_warm_request_waits_for_nothing_and_keeps_its_figures() -> None:
             ttft_seconds=0.25,
             e2e_seconds=3.0,
             figures=figures,
+            request_id=1,
+            forward=forward(Outcome.WARM),
         )
     ]
 
