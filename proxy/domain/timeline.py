@@ -23,6 +23,7 @@ class FinishedRequest(NamedTuple):
     """A model request that is over.
 
     Attributes:
+        request_id: its number in the log, counted from the start of the process.
         at: when it arrived, unix seconds.
         model: canonical name; text that a client made up, unless `known`.
         known: whether Ollama knows the model.
@@ -32,10 +33,10 @@ class FinishedRequest(NamedTuple):
         ttft_seconds: from its arrival to the first byte of the answer's body; None: there was none.
         e2e_seconds: from its arrival to its end.
         figures: what Ollama told in the answer's last object.
-        request_id: its number in the log.
         forward: how it was sent on; None: it ended before.
     """
 
+    request_id: int
     at: float
     model: str
     known: bool
@@ -48,7 +49,6 @@ class FinishedRequest(NamedTuple):
     ttft_seconds: float | None
     e2e_seconds: float
     figures: AnswerFigures
-    request_id: int = 0
     forward: Forward | None = None
 
 
@@ -63,6 +63,7 @@ class _Live:
         at = self.arrived.at
         request = self.arrived.request
         return FinishedRequest(
+            request_id=ended.request_id,
             at=at,
             model=request.model,
             known=self.arrived.facts is not None,
@@ -75,7 +76,6 @@ class _Live:
             ttft_seconds=None if self.started_at is None else self.started_at - at,
             e2e_seconds=ended.at - at,
             figures=ended.figures,
-            request_id=ended.request_id,
             forward=self.forward,
         )
 

@@ -21,6 +21,7 @@ def finished(
     figures: AnswerFigures = NO_FIGURES,
 ) -> FinishedRequest:
     return FinishedRequest(
+        request_id=1,
         at=NOW,
         model=model,
         known=known,
