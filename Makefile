@@ -31,7 +31,7 @@ unit: .venv/ready ## the fast tests: no real Ollama
 	@$(PYTHON) -m pytest
 
 deploy: .venv/ready ## Compose file, systemd unit and Helm chart, by their own tools (the first time builds Helm: 90 s)
-	@.ci/part deploy "go systemd-analyze:systemd" tests/deploy/install_helm.sh "$(PYTHON) -m pytest -m deploy"
+	@.ci/part deploy "go systemd-analyze:systemd" tests/deploy/install_helm.sh "$(PYTHON) -m pytest -m deploy tests/deploy"
 
 e2e: .venv/ready ## the tests on the real Ollama with a pretended GPU (the first time builds it: 7 minutes)
 	@.ci/part e2e "$(OLLAMA_TOOLS)" $(OLLAMA) "$(PYTHON) -m pytest -m e2e"

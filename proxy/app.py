@@ -24,7 +24,7 @@ from proxy.domain.events import (
 from proxy.domain.timeline import Timelines
 from proxy.engine.engine import Engine
 from proxy.engine.snapshot import explain, snapshot
-from proxy.observe.access import AccessLog
+from proxy.observe.access import log_access
 from proxy.observe.decisions import DecisionLog
 from proxy.observe.log import set_up_logging
 from proxy.observe.metrics import Metrics
@@ -69,7 +69,6 @@ class App:
         self._metrics = Metrics(self._settings.metrics.max_models)
         self._timelines = Timelines()
         self._decisions = DecisionLog()
-        self._access = AccessLog()
         self._clock = SteadyClock()
         self._engine = Engine(self._settings.engine(), usage)
         self._restored = store.snapshot().up
@@ -123,7 +122,7 @@ class App:
 
     def _observe(self, event: Happening, effects: Sequence[Effect]) -> None:
         finished = self._timelines.observe(event, effects)
-        self._access.observe(event, finished)
+        log_access(event, finished)
         if isinstance(event, ResponseStarted | PassthroughEnded):
             return
         self._metrics.observe(event, effects, finished)

@@ -142,7 +142,7 @@ class SettingsChanged:
 
 @dataclass(frozen=True, slots=True)
 class PassthroughEnded:
-    """A request that ran no model is over after `seconds`; `path` is the client's own, without its query.
+    """A request that ran no model, or was refused, is over after `seconds`; `path` is its own, without the query.
 
     `status` is the HTTP status that the client got; 0: none.
     """

@@ -22,17 +22,14 @@ _log: Final = logging.getLogger(ACCESS)
 _LONGEST_TEXT: Final = 200
 
 
-class AccessLog:
-    """Writes a line for each request, those that run a model and those that run none."""
-
-    def observe(self, happening: Happening, finished: Iterable[FinishedRequest]) -> None:
-        """Log what is over with this happening; `finished` is what `Timelines` found to be."""
-        if not _log.isEnabledFor(logging.INFO):
-            return
-        if isinstance(happening, PassthroughEnded):
-            _passthrough(happening)
-        for request in finished:
-            _model_request(request)
+def log_access(happening: Happening, finished: Iterable[FinishedRequest]) -> None:
+    """Log the requests that are over with this happening; `finished` is what `Timelines` found to be."""
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    if isinstance(happening, PassthroughEnded):
+        _passthrough(happening)
+    for request in finished:
+        _model_request(request)
 
 
 def _passthrough(ended: PassthroughEnded) -> None:

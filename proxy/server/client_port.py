@@ -89,9 +89,11 @@ class ClientPort:
         if endpoint is None:
             _continue_if_expected(request)
             return await self._pass(request, path, None)
+        began = self._dispatcher.now()
         try:
             content = await _read(request, self._json_limit())
         except _TooLargeError as error:
+            self._note_passed(request, path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Ending.ANSWERED, began)
             return _error(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         arrived_at = self._dispatcher.now()
         try:
@@ -114,9 +116,12 @@ class ClientPort:
             if path in _CHANGES_MODELS or path.startswith("/api/blobs/"):
                 self._catalogue.forget()
             self._metrics.passthrough_ended(path, ending)
-            now = self._dispatcher.now()
-            self._dispatcher.note(PassthroughEnded(now, request.method, path, status, ending, now - began))
+            self._note_passed(request, path, status, ending, began)
         return response
+
+    def _note_passed(self, request: web.BaseRequest, path: str, status: int, ending: Ending, began: float) -> None:
+        now = self._dispatcher.now()
+        self._dispatcher.note(PassthroughEnded(now, request.method, path, status, ending, now - began))
 
     async def _run(self, request: web.BaseRequest, body: ModelBody, arrived_at: float) -> web.StreamResponse:
         """Relay a request that runs a model, once it is admitted."""

@@ -86,7 +86,8 @@ async def test_nobody_is_told_anything_where_nobody_asked_for_it(proxy: Proxy, u
 async def test_the_access_log_has_one_line_for_each_request_and_no_prompt(
     upstream: RawUpstream, start_proxy: StartProxy, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    proxy = await start_proxy(upstream.url, log={"access": True, "format": "json", "level": "warning"})
+    told_to = {"access": True, "format": "json", "level": "warning"}
+    proxy = await start_proxy(upstream.url, log=told_to, limits={"json_body": "1kB"})
     client = await proxy.client()
     await client.send(request("/api/tags?secret=1", method="GET"))
     await (await upstream.next()).reply(answer(b"{}"))
@@ -100,6 +101,9 @@ async def test_the_access_log_has_one_line_for_each_request_and_no_prompt(
     await gone.send(request("/api/generate", BODY % b"warm"))
     await upstream.next()
     gone.reset()
+    refused = await proxy.client()
+    await refused.send(request("/api/generate", b"x" * 2000))
+    assert (await refused.answer())[0].status == 413
     await client.send(request("/api/version", method="GET"))  # over after the one that was left
     await (await upstream.next()).reply(answer(b"{}"))
     await client.answer()
@@ -109,6 +113,7 @@ async def test_the_access_log_has_one_line_for_each_request_and_no_prompt(
         (None, "/api/tags", "answered", 200),
         (1, "/api/generate", "answered", 200),
         (2, "/api/generate", "client_gone", 0),
+        (None, "/api/generate", "answered", 413),
         (None, "/api/version", "answered", 200),
     ]
     assert lines[1]["generated_tokens"] == 7

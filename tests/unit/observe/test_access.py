@@ -6,7 +6,7 @@ import pytest
 from proxy.domain.effects import Forward, KeepAlive, Outcome
 from proxy.domain.events import AnswerFigures, Ending, PassthroughEnded, Tick
 from proxy.domain.timeline import FinishedRequest
-from proxy.observe.access import AccessLog
+from proxy.observe.access import log_access
 from proxy.observe.log import ACCESS, FIELDS
 from tests.unit.observe.samples import NOW, finished
 
@@ -27,7 +27,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
 
 
 def test_a_model_request_is_one_line_with_all_that_it_met(log: pytest.LogCaptureFixture) -> None:
-    AccessLog().observe(TICK, [REQUEST])
+    log_access(TICK, [REQUEST])
     (record,) = log.records
     assert record.message == (
         "request 17: POST /api/chat llama3:latest 200 warm, waited 4.000 s, first byte 4.500 s, all 9.000 s, "
@@ -62,13 +62,13 @@ def test_a_model_request_is_one_line_with_all_that_it_met(log: pytest.LogCapture
 def test_what_did_not_happen_is_left_out_and_what_went_wrong_stands_for_the_status(
     request_: FinishedRequest, words: str, log: pytest.LogCaptureFixture
 ) -> None:
-    AccessLog().observe(TICK, [request_])
+    log_access(TICK, [request_])
     (record,) = log.records
     assert words in record.message
 
 
 def test_a_request_that_runs_no_model_is_one_line_too(log: pytest.LogCaptureFixture) -> None:
-    AccessLog().observe(PassthroughEnded(NOW, "GET", "/api/tags", 200, Ending.ANSWERED, 0.0031), [])
+    log_access(PassthroughEnded(NOW, "GET", "/api/tags", 200, Ending.ANSWERED, 0.0031), [])
     (record,) = log.records
     assert record.message == "GET /api/tags 200, all 0.003 s"
     assert getattr(record, FIELDS) == {
@@ -81,14 +81,13 @@ def test_a_request_that_runs_no_model_is_one_line_too(log: pytest.LogCaptureFixt
 
 
 def test_what_a_client_made_up_is_cut(log: pytest.LogCaptureFixture) -> None:
-    access = AccessLog()
-    access.observe(PassthroughEnded(NOW, "GET", "/" + "x" * 60_000, 404, Ending.ANSWERED, 0.0), [])
-    access.observe(TICK, [REQUEST._replace(model="x" * 60_000, known=False)])
+    log_access(PassthroughEnded(NOW, "GET", "/" + "x" * 60_000, 404, Ending.ANSWERED, 0.0), [])
+    log_access(TICK, [REQUEST._replace(model="x" * 60_000, known=False)])
     assert [len(record.message) < 400 for record in log.records] == [True, True]
     assert all(len(str(getattr(record, FIELDS))) < 600 for record in log.records)
 
 
 def test_nothing_is_written_where_nobody_asked_for_it(log: pytest.LogCaptureFixture) -> None:
     logging.getLogger(ACCESS).disabled = True
-    AccessLog().observe(PassthroughEnded(NOW, "GET", "/api/tags", 200, Ending.ANSWERED, 0.0), [REQUEST])
+    log_access(PassthroughEnded(NOW, "GET", "/api/tags", 200, Ending.ANSWERED, 0.0), [REQUEST])
     assert log.records == []
