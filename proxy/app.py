@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from proxy import __version__
-from proxy.domain.events import Happening, ResidentsObserved, ResidentsUnknown, ResponseStarted, SettingsChanged
+from proxy.domain.events import (
+    Happening,
+    PassthroughEnded,
+    ResidentsObserved,
+    ResidentsUnknown,
+    ResponseStarted,
+    SettingsChanged,
+)
 from proxy.domain.timeline import Timelines
 from proxy.engine.engine import Engine
 from proxy.engine.snapshot import explain, snapshot
+from proxy.observe.access import log_access
 from proxy.observe.decisions import DecisionLog
 from proxy.observe.log import set_up_logging
 from proxy.observe.metrics import Metrics
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from proxy.domain.effects import Effect
+    from proxy.observe.tracing import Tracing
     from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -79,9 +88,9 @@ class App:
             catalogue = Catalogue(api)
             stack.push_async_callback(catalogue.close)
             probe = await asyncio.to_thread(find_probe, settings.upstream.url)
-            dispatcher = self._dispatcher = Dispatcher(
-                self._engine, api, catalogue, self._clock, probe, observers=[self._observe]
-            )
+            tracing = await _tracing(stack, settings.tracing.endpoint)
+            observers = [self._observe] if tracing is None else [self._observe, tracing.observe]
+            dispatcher = self._dispatcher = Dispatcher(self._engine, api, catalogue, self._clock, probe, observers)
             stack.push_async_callback(dispatcher.close)
             self._metrics.config_reloaded(time.time())
             await dispatcher.observe()
@@ -97,7 +106,13 @@ class App:
             pool = UpstreamPool(settings.upstream.url, settings.upstream.connect_timeout)
             stack.callback(pool.close)
             port = ClientPort(
-                dispatcher, Relay(pool), catalogue, self._metrics, lambda: self._settings.limits.json_body
+                dispatcher,
+                Relay(pool),
+                catalogue,
+                self._metrics,
+                json_limit=lambda: self._settings.limits.json_body,
+                tells=lambda: self._settings.server.response_headers,
+                tracing=tracing,
             )
             grace = settings.server.shutdown_grace
             self.client_url = await listen(
@@ -107,7 +122,8 @@ class App:
 
     def _observe(self, event: Happening, effects: Sequence[Effect]) -> None:
         finished = self._timelines.observe(event, effects)
-        if isinstance(event, ResponseStarted):
+        log_access(event, finished)
+        if isinstance(event, ResponseStarted | PassthroughEnded):
             return
         self._metrics.observe(event, effects, finished)
         self._decisions.observe(event, effects)
@@ -160,7 +176,7 @@ class App:
             self._metrics.event_loop_lag(max(0.0, loop.time() - due))
 
     def _settings_changed(self, settings: Settings) -> None:
-        set_up_logging(settings.log.level, settings.log.format)
+        set_up_logging(settings.log.level, settings.log.format, access=settings.log.access)
         late = self._file.after_restart
         _log.info("settings reloaded%s", f"; takes effect after a restart: {', '.join(late)}" if late else "")
         self._metrics.config_reloaded(time.time())
@@ -202,7 +218,7 @@ class App:
 async def running_app(settings_file: SettingsFile, clock: SteadyClock | None = None) -> AsyncIterator[App]:
     """Run the proxy with its usage history, and save the statistics at the end; a simulation brings its own clock."""
     settings = settings_file.current
-    set_up_logging(settings.log.level, settings.log.format)
+    set_up_logging(settings.log.level, settings.log.format, access=settings.log.access)
     store = UsageStore(settings.store.path, settings.store.retention)
     await store.open()
     try:
@@ -211,6 +227,14 @@ async def running_app(settings_file: SettingsFile, clock: SteadyClock | None = N
             yield app
     finally:
         await store.close()
+
+
+async def _tracing(stack: AsyncExitStack, endpoint: str | None) -> Tracing | None:
+    if endpoint is None:
+        return None
+    from proxy.observe.otlp import tracing_to  # noqa: PLC0415 - an extra; the settings saw that it is installed
+
+    return await stack.enter_async_context(tracing_to(endpoint))
 
 
 def _usage(state: dict[str, Any] | None) -> UsageBook:

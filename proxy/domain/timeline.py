@@ -33,6 +33,7 @@ class FinishedRequest(NamedTuple):
         ttft_seconds: from its arrival to the first byte of the answer's body; None: there was none.
         e2e_seconds: from its arrival to its end.
         figures: what Ollama told in the answer's last object.
+        forward: how it was sent on; None: it ended before.
     """
 
     request_id: int
@@ -48,6 +49,7 @@ class FinishedRequest(NamedTuple):
     ttft_seconds: float | None
     e2e_seconds: float
     figures: AnswerFigures
+    forward: Forward | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class _Live:
     arrived: RequestArrived
     forwarded_at: float | None = None
     started_at: float | None = None
-    outcome: Outcome = Outcome.COLD
+    forward: Forward | None = None
 
     def finish(self, ended: RequestEnded) -> FinishedRequest:
         at = self.arrived.at
@@ -67,13 +69,14 @@ class _Live:
             known=self.arrived.facts is not None,
             endpoint=request.endpoint,
             options=request.options,
-            outcome=self.outcome,
+            outcome=Outcome.COLD if self.forward is None else self.forward.outcome,
             ending=ended.ending,
             status=ended.status,
             wait_seconds=(ended.at if self.forwarded_at is None else self.forwarded_at) - at,
             ttft_seconds=None if self.started_at is None else self.started_at - at,
             e2e_seconds=ended.at - at,
             figures=ended.figures,
+            forward=self.forward,
         )
 
 
@@ -96,7 +99,7 @@ class Timelines:
         for effect in effects:
             if isinstance(effect, Forward) and (live := self._live.get(effect.request_id)):
                 live.forwarded_at = event.at
-                live.outcome = effect.outcome
+                live.forward = effect
         if isinstance(event, RequestEnded) and (live := self._live.pop(event.request_id, None)):
             return [live.finish(event)]
         return []

@@ -11,6 +11,8 @@ from proxy import __version__
 from proxy.server.headers import end_to_end
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp.abc import AbstractStreamWriter
 
     from proxy.upstream.wire_answer import Answer
@@ -22,12 +24,14 @@ _NEVER_WITH_BODY = frozenset({204, 304})
 class RelayedAnswer(web.StreamResponse):
     """Goes out through aiohttp's writer, without the headers that aiohttp makes up for a response of its own."""
 
-    def __init__(self, request: web.BaseRequest, answer: Answer) -> None:
-        """Take over status and headers; nothing is sent yet."""
+    def __init__(self, request: web.BaseRequest, answer: Answer, added: Mapping[str, str]) -> None:
+        """Take over status and headers, `added` in place of the upstream's; nothing is sent yet."""
         super().__init__(status=answer.status, reason=answer.reason)
         self._writer: AbstractStreamWriter = request.writer
         self._stays = request.keep_alive
         self._head = end_to_end(answer.headers)
+        if added:
+            self._head.update(added)
         self._is_ready = self._is_over = False
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -12,17 +13,19 @@ import aiohttp
 from aiohttp import web
 
 from proxy.domain.effects import Forward, Outcome
-from proxy.domain.events import Ending, RequestEnded, ResponseStarted
+from proxy.domain.events import Ending, PassthroughEnded, RequestEnded, ResponseStarted
 from proxy.domain.model import Endpoint, runs_elsewhere
+from proxy.server.headers import told
 from proxy.server.relay import ClientLeftError, Relay, UpstreamBrokeError, UpstreamUnreachableError, origin_form
 from proxy.upstream.body import ModelBody
 from proxy.upstream.errors import error_body
 from proxy.upstream.figures import AnswerTail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from proxy.observe.metrics import Metrics
+    from proxy.observe.tracing import Tracing
     from proxy.server.dispatcher import Dispatcher
     from proxy.upstream.catalogue import Catalogue
 
@@ -30,6 +33,7 @@ _ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint}
 _CHANGES_MODELS = frozenset({"/api/pull", "/api/create", "/api/copy", "/api/delete"})
 _THREAD_BYTES = 2**20
 _CLIENT_CLOSED_REQUEST = 499
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class _TooLargeError(Exception):
@@ -46,12 +50,16 @@ class ClientPort:
         catalogue: Catalogue,
         metrics: Metrics,
         json_limit: Callable[[], int],
+        tells: Callable[[], bool],
+        tracing: Tracing | None,
     ) -> None:
         self._dispatcher = dispatcher
         self._relay = relay
         self._catalogue = catalogue
         self._metrics = metrics
         self._json_limit = json_limit
+        self._tells = tells
+        self._tracing = tracing
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -81,9 +89,11 @@ class ClientPort:
         if endpoint is None:
             _continue_if_expected(request)
             return await self._pass(request, path, None)
+        began = self._dispatcher.now()
         try:
             content = await _read(request, self._json_limit())
         except _TooLargeError as error:
+            self._note_passed(request, path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Ending.ANSWERED, began)
             return _error(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         arrived_at = self._dispatcher.now()
         try:
@@ -97,15 +107,21 @@ class ClientPort:
     async def _pass(self, request: web.BaseRequest, path: str, content: bytes | None) -> web.StreamResponse:
         """Relay a request that runs no model here."""
         watch = _Passing()
-        ending = Ending.CLIENT_GONE
+        ending, status, began = Ending.CLIENT_GONE, 0, self._dispatcher.now()
         self._metrics.passthrough_started()
         try:
             response, ending = await self._exchange(request, path, content, watch)
+            status = response.status
         finally:
             if path in _CHANGES_MODELS or path.startswith("/api/blobs/"):
                 self._catalogue.forget()
             self._metrics.passthrough_ended(path, ending)
+            self._note_passed(request, path, status, ending, began)
         return response
+
+    def _note_passed(self, request: web.BaseRequest, path: str, status: int, ending: Ending, began: float) -> None:
+        now = self._dispatcher.now()
+        self._dispatcher.note(PassthroughEnded(now, request.method, path, status, ending, now - began))
 
     async def _run(self, request: web.BaseRequest, body: ModelBody, arrived_at: float) -> web.StreamResponse:
         """Relay a request that runs a model, once it is admitted."""
@@ -113,9 +129,15 @@ class ClientPort:
         request_id = self._dispatcher.next_id()
         watch = _Answering(self._dispatcher, request_id)
         ending, status = Ending.CLIENT_GONE, 0
+        if self._tracing is not None:
+            self._tracing.begin(request_id, arrived_at, request.headers)
         try:
             forward = await self._dispatcher.admit(request_id, body.request, facts)
             self._count_overhead(forward, arrived_at)
+            if self._tracing is not None:
+                watch.to_upstream = self._tracing.headers(request_id)
+            if self._tells():
+                watch.to_client = told(forward, self._dispatcher.now() - arrived_at)
             content = body.with_keep_alive(forward.keep_alive)
             response, ending = await self._exchange(request, body.request.endpoint.value, content, watch)
             status = response.status
@@ -132,7 +154,7 @@ class ClientPort:
         try:
             return await self._relay.exchange(request, content, watch), Ending.ANSWERED
         except UpstreamUnreachableError as error:
-            return _error(path, HTTPStatus.BAD_GATEWAY, str(error)), Ending.UPSTREAM_ERROR
+            return _error(path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client), Ending.UPSTREAM_ERROR
         except UpstreamBrokeError:
             return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
         except ClientLeftError:
@@ -145,6 +167,9 @@ class ClientPort:
 
 class _Passing:
     """Watches an answer of which nothing is to be known."""
+
+    to_upstream: Mapping[str, str] = _NO_HEADERS
+    to_client: Mapping[str, str] = _NO_HEADERS
 
     def started(self, status: int) -> None:
         """See the status."""
@@ -205,7 +230,8 @@ async def _parse(endpoint: Endpoint, content: bytes) -> ModelBody:
     return await asyncio.to_thread(ModelBody, endpoint, content)
 
 
-def _error(path: str, status: HTTPStatus, message: str) -> web.Response:
-    response = web.Response(status=status, body=error_body(path, status, message), content_type="application/json")
+def _error(path: str, status: HTTPStatus, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
+    body = error_body(path, status, message)
+    response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
     response.force_close()
     return response

@@ -12,6 +12,7 @@ from proxy.domain.events import (
     Happening,
     LoadEnded,
     MemoryObserved,
+    PassthroughEnded,
     RequestArrived,
     ResidentsObserved,
     ResidentsUnknown,
@@ -76,7 +77,7 @@ class Dispatcher:
         for effect in effects:
             self._carry_out(effect)
 
-    def note(self, event: ResponseStarted) -> None:
+    def note(self, event: ResponseStarted | PassthroughEnded) -> None:
         """Tell the observers of something that nothing is decided by."""
         for observe in self._observers:
             observe(event, ())

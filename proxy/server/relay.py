@@ -17,7 +17,7 @@ from proxy.server.headers import end_to_end
 from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from proxy.upstream.wire import UpstreamPool
     from proxy.upstream.wire_answer import Answer
@@ -36,7 +36,15 @@ class ClientLeftError(Exception):
 
 
 class Watcher(Protocol):
-    """Looks on while an answer passes by."""
+    """Looks on while an answer passes by.
+
+    Attributes:
+        to_upstream: headers that the request gets, in place of the client's.
+        to_client: headers that the answer gets, in place of the upstream's.
+    """
+
+    to_upstream: Mapping[str, str]
+    to_client: Mapping[str, str]
 
     def started(self, status: int) -> None:
         """Called with the status when the upstream's answer begins, before its body."""
@@ -58,16 +66,18 @@ class Relay:
             UpstreamUnreachableError: answer the client with 502.
             UpstreamBrokeError, ClientLeftError: nothing more can be answered.
         """
-        answer = await self._send(request, body)
+        answer = await self._send(request, body, watcher.to_upstream)
         try:
             watcher.started(answer.status)
             return await _answer(request, answer, watcher)
         finally:
             await answer.close()
 
-    async def _send(self, request: web.BaseRequest, body: bytes | None) -> Answer:
+    async def _send(self, request: web.BaseRequest, body: bytes | None, added: Mapping[str, str]) -> Answer:
         """Nothing is parsed or normalised: all of the target stands as the path."""
         headers = end_to_end(request.headers, "host", "expect", *(("content-length",) if body is not None else ()))
+        if added:
+            headers.update(added)
         content = _upload(request) if body is None and request.can_read_body else body
         try:
             return await self._pool.exchange(request.method, origin_form(request.raw_path), headers.items(), content)
@@ -95,7 +105,7 @@ async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
 
 async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) -> web.StreamResponse:
     """Write piece by piece what comes; head and end travel with a piece where they can."""
-    relayed = RelayedAnswer(request, answer)
+    relayed = RelayedAnswer(request, answer, watcher.to_client)
     try:
         await relayed.prepare(request)
         if not answer.unread_bytes and not answer.is_complete:

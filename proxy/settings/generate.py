@@ -66,8 +66,15 @@ def _yaml(section: type[BaseModel], path: tuple[str, ...]) -> list[str]:
         if (*path, name) in AFTER_RESTART:
             comment.append("Takes effect after a restart.")
         lines.append(gap + "".join(f"{indent}# {line}\n" for line in comment))
-        lines.append(f"{indent}{name}:\n{_MODELS_EXAMPLE}" if name == "models" else f"{indent}{name}: {info.default}\n")
+        lines.append(
+            f"{indent}{name}:\n{_MODELS_EXAMPLE}" if name == "models" else f"{indent}{name}: {_written(info.default)}\n"
+        )
     return lines
+
+
+def _written(default: object) -> str:
+    """Return a default as YAML writes it."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def reference() -> str:
@@ -86,7 +93,7 @@ def reference() -> str:
         restart = " Takes effect after a restart." if path in AFTER_RESTART else ""
         meaning = " ".join((info.description or "").splitlines()) + restart
         variable = f"`{variables[path]}`" if path in variables else ""
-        lines.append(f"| `{'.'.join(path)}` | `{info.default}` | {meaning} | {variable} |")
+        lines.append(f"| `{'.'.join(path)}` | `{_written(info.default)}` | {meaning} | {variable} |")
     for name, info in Model.model_fields.items():
         lines.append(f"| `models.PATTERN.{name}` | | {info.description} | |")
     lines += [

@@ -22,6 +22,7 @@ from proxy.settings.sections import (
     Section,
     Server,
     Store,
+    Tracing,
     Upstream,
     conflict,
     key,
@@ -31,6 +32,7 @@ from proxy.settings.values import Duration, ModelPattern, PolicyName, Precedence
 AFTER_RESTART: Final = (
     *(("server", "listen"), ("server", "shutdown_grace"), ("admin", "listen"), ("upstream", "url")),
     *(("upstream", "connect_timeout"), ("metrics", "max_models"), ("store", "path"), ("store", "retention")),
+    ("tracing", "endpoint"),
 )
 """The keys whose change takes effect only after a restart: what they describe is made once and open all the time."""
 
@@ -77,6 +79,7 @@ class Settings(Section):
     metrics: Metrics = _section(Metrics)
     store: Store = _section(Store)
     log: Log = _section(Log)
+    tracing: Tracing = _section(Tracing)
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from proxy.domain.units import exact_bytes, exact_duration, parse_bytes, parse_d
 from proxy.settings.address import DEFAULT_UPSTREAM, Address, upstream_url
 
 AUTO: Final = "auto"
+NONE: Final = "none"
 
 _DURATION: Final = r"\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d))+)"
 _SIZE: Final = r"[0-9]{1,19}(\.[0-9]{1,9})?(B|[KMGT]iB|[kKMGT]B)"
@@ -147,6 +148,14 @@ def _path(value: object) -> Path:
         raise ValueError(str(error)) from error
 
 
+def _tracing_endpoint(value: object) -> str | None:
+    if value == NONE:
+        return None
+    if "://" not in _text(value):
+        raise ValueError(f"URL must begin with http:// or https://, got {value!r}")
+    return upstream_url(_text(value))
+
+
 def _pattern(value: object) -> str:
     if not re.fullmatch(_PATTERN, _text(value)):
         raise ValueError(f"pattern must be a model name, with * for anything, got {value!r}")
@@ -184,6 +193,16 @@ UpstreamUrl = Annotated[
         f"{AUTO} or Ollama's address such as {_UPSTREAM_EXAMPLES}",
         lambda value: DEFAULT_UPSTREAM if value == AUTO else upstream_url(_text(value)),
         {"type": "string", "minLength": 1},
+    ),
+]
+TracingEndpoint = Annotated[
+    str | None,
+    Kind(
+        f"{NONE} or the URL of an OTLP receiver such as 'http://127.0.0.1:4318'",
+        _tracing_endpoint,
+        {"anyOf": [{"const": NONE}, _string("https?://.+")]},
+        lambda value: NONE if value is None else value,
+        (NONE,),
     ),
 ]
 StorePath = Annotated[Path, Kind(f"{AUTO} or the path of a file", _path, {"type": "string", "minLength": 1}, str)]

@@ -45,6 +45,7 @@ def test_a_warm_request_waits_for_nothing_and_keeps_its_figures() -> None:
             ttft_seconds=0.25,
             e2e_seconds=3.0,
             figures=figures,
+            forward=forward(Outcome.WARM),
         )
     ]
 
