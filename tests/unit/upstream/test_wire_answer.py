@@ -51,7 +51,7 @@ async def test_an_answer_is_the_same_however_it_was_cut_on_its_way() -> None:
         answer = fed(*reads)
         assert b"".join(await pieces(answer)) == b"abc"
         assert (answer.status, answer.reason) == (404, "not  found")
-        expected = [("X-A", "b c"), ("x-a", "\udcff"), ("X-Empty", ""), ("Content-Length", "3")]
+        expected = [("X-A", "b c"), ("x-a", "\u00ff"), ("X-Empty", ""), ("Content-Length", "3")]
         assert list(answer.headers.items()) == expected
         assert answer.is_complete
         assert not answer.is_last
