@@ -189,7 +189,9 @@ class Answer:
             raise ValueError("httptools can't be told that no body follows, so nothing else can either")
 
     def on_body(self, piece: bytes) -> None:
-        """Take a chunk, or what came of it."""
+        """Take a chunk, or what came of it; an interim answer has none."""
+        if not self._has_begun:
+            raise ValueError(f"status {self.status} with a body")
         self._pieces.append(piece)
         self.unread_bytes += len(piece)
         self._overhead_bytes = 0
