@@ -42,12 +42,14 @@ def check_head(request: web.BaseRequest) -> None:
     coding = headers.get("Transfer-Encoding")
     if coding is not None and (coding.lower() != "chunked" or version < HttpVersion11):
         wanted = "chunked, and that in HTTP/1.1 only"
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"the HTTP header Transfer-Encoding must be {wanted}, got {coding}")
+        raise RefusedError(
+            HTTPStatus.BAD_REQUEST, f"the HTTP header Transfer-Encoding must be {wanted}, got {coding!r}"
+        )
     if (request.content_length or 0) > _MOST_BYTES:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"the HTTP header Content-Length must be at most {_MOST_BYTES}")
     expected = headers.get("Expect", "")
     if expected and expected.lower() != "100-continue" and version >= HttpVersion11:
-        raise RefusedError(HTTPStatus.EXPECTATION_FAILED, f"only 100-continue can be expected, got {expected}")
+        raise RefusedError(HTTPStatus.EXPECTATION_FAILED, f"only 100-continue can be expected, got {expected!r}")
 
 
 def origin_form(target: str) -> str:
@@ -60,6 +62,6 @@ def origin_form(target: str) -> str:
         return target
     authority = _AUTHORITY.match(target)
     if authority is None:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"an HTTP request's target must be a path or an http URL: {target}")
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"an HTTP target must be a path or an http URL, got {target!r}")
     path = target[authority.end() :]
     return path if path.startswith("/") else f"/{path}"

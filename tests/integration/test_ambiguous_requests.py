@@ -49,7 +49,7 @@ AMBIGUOUS_HEADS = {
     "chunks-and-length": post(CHUNKED, b"Content-Length: 5", body=chunk(b"")),
     "chunks-twice-in-two-lines": post(CHUNKED, CHUNKED, body=chunk(b"")),
     **{
-        f"coding-{coding.decode()}": post(b"Transfer-Encoding: " + coding, body=chunk(b"hello") + chunk(b""))
+        f"coding-{coding!a}": post(b"Transfer-Encoding: " + coding, body=chunk(b"hello") + chunk(b""))
         for coding in (
             b"identity",
             b"xchunked",
@@ -61,6 +61,7 @@ AMBIGUOUS_HEADS = {
             b"chunked,",
             b",chunked",
             b'"chunked"',
+            b"chunked\xff",
             b"\x0bchunked",
             b"",
         )
