@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,7 +145,7 @@ async def answered(proxy: Proxy, *pieces: bytes) -> bytes:
 
 
 def statuses(content: bytes) -> list[bytes]:
-    return [line.split(b" ")[1] for line in content.splitlines() if b"HTTP/1." in line]
+    return re.findall(rb"HTTP/\d\.\d (\d{3}) ", content)
 
 
 @pytest.mark.parametrize(("content", "expected"), KEPT_OPEN.values(), ids=list(KEPT_OPEN))
