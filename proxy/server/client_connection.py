@@ -87,8 +87,8 @@ class ClientConnection(web.RequestHandler):
         """Answer what can't be read as HTTP, which is no error of ours and none of its bytes the log's business."""
         if status != HTTPStatus.BAD_REQUEST:
             return super().handle_error(request, status, exc, message)
-        _log.info("refused what %s sent, it is not proper HTTP: %s", request.remote, type(exc).__name__)
-        return error_answer("", HTTPStatus.BAD_REQUEST, not_http((message or "").strip().partition("\n")[0]))
+        _log.debug("refused what %s sent, it is not proper HTTP: %s", request.remote, type(exc).__name__)
+        return error_answer("", HTTPStatus.BAD_REQUEST, not_http(message or ""))
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as logging has it
         """Pass over what was answered already: a body that is malformed is so for whoever reads the rest of it too."""
@@ -97,5 +97,6 @@ class ClientConnection(web.RequestHandler):
 
 
 def not_http(problem: str) -> str:
-    """Say that a request can't be read, and why."""
-    return f"keepwarm can't read this request as HTTP/1.1: {problem.rstrip(':.')}"
+    """Say that a request can't be read, and why, by the first line of what aiohttp says."""
+    first_line = problem.strip().partition("\n")[0]
+    return f"keepwarm can't read this request as HTTP/1.1: {first_line.rstrip(':.')}"
