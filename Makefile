@@ -2,7 +2,7 @@
 SHELL := bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint unit monitoring deploy e2e image bench gain clean
+.PHONY: help run test lint unit monitoring deploy e2e image bench gain fuzz clean
 
 PYTHON := .venv/bin/python
 OLLAMA := tests/e2e/ollama_build/install_ollama.sh
@@ -48,6 +48,11 @@ bench: .venv/ready ## what the proxy costs, beside nginx and a bare relay
 
 gain: .venv/ready ## what the proxy saves, on the real Ollama with a pretended GPU
 	@.ci/part gain "$(OLLAMA_TOOLS)" $(OLLAMA) "$(PYTHON) tests/bench/gain.py"
+
+fuzz: .venv/ready ## made-up bodies and requests, each for SECONDS (300); a finding stops it
+	@.venv/bin/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@$(PYTHON) tests/fuzz/bodies.py --seconds $(or $(SECONDS),300)
+	@$(PYTHON) tests/fuzz/heads.py --seconds $(or $(SECONDS),300)
 
 clean: ## remove what was generated here (the built Ollama stays in the user's cache)
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

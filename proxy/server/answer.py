@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from proxy.upstream.wire_answer import Answer
 
-_SERVER = f"keepwarm/{__version__}"
+SERVER = f"keepwarm/{__version__}"
+"""What the proxy calls itself where the upstream does not say what it is."""
+
 _NEVER_WITH_BODY = frozenset({204, 304})
 
 
@@ -65,7 +67,7 @@ class RelayedAnswer(web.StreamResponse):
     def _frame(self, request: web.BaseRequest) -> None:
         """Say how the body ends, and whether the connection stays (RFC 9112 6.3, 9.3)."""
         head, is_new = self._head, request.version >= HttpVersion11
-        head.setdefault("Server", _SERVER)
+        head.setdefault("Server", SERVER)
         if "Date" not in head:
             head["Date"] = formatdate(usegmt=True)
         has_body = self.status not in _NEVER_WITH_BODY and request.method != "HEAD"

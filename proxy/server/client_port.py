@@ -15,10 +15,11 @@ from aiohttp import web
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import Ending, PassthroughEnded, RequestEnded, ResponseStarted
 from proxy.domain.model import Endpoint, runs_elsewhere
+from proxy.server.client_connection import error_answer, not_http
 from proxy.server.headers import told
-from proxy.server.relay import ClientLeftError, Relay, UpstreamBrokeError, UpstreamUnreachableError, origin_form
+from proxy.server.refusal import RefusedError, check_head, origin_form
+from proxy.server.relay import ClientLeftError, MalformedBodyError, Relay, UpstreamBrokeError, UpstreamUnreachableError
 from proxy.upstream.body import ModelBody
-from proxy.upstream.errors import error_body
 from proxy.upstream.figures import AnswerTail
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ _CHANGES_MODELS = frozenset({"/api/pull", "/api/create", "/api/copy", "/api/dele
 _THREAD_BYTES = 2**20
 _CLIENT_CLOSED_REQUEST = 499
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-
-
-class _TooLargeError(Exception):
-    """The JSON body exceeds the limit."""
 
 
 class ClientPort:
@@ -70,6 +67,9 @@ class ClientPort:
         self._idle.clear()
         try:
             return await self._handle(request)
+        except RefusedError as error:
+            self._note_passed(request, request.raw_path, error.status, Ending.ANSWERED, self._dispatcher.now())
+            return error_answer(request.raw_path, error.status, str(error))
         finally:
             self._active -= 1
             if not self._active:
@@ -82,6 +82,7 @@ class ClientPort:
                 await self._idle.wait()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        check_head(request)
         path = origin_form(request.raw_path).partition("?")[0]
         if "%" in path:
             path = unquote(path)
@@ -89,12 +90,7 @@ class ClientPort:
         if endpoint is None:
             _continue_if_expected(request)
             return await self._pass(request, path, None)
-        began = self._dispatcher.now()
-        try:
-            content = await _read(request, self._json_limit())
-        except _TooLargeError as error:
-            self._note_passed(request, path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Ending.ANSWERED, began)
-            return _error(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
+        content = await _read(request, self._json_limit())
         arrived_at = self._dispatcher.now()
         try:
             body = await _parse(endpoint, content)
@@ -154,7 +150,9 @@ class ClientPort:
         try:
             return await self._relay.exchange(request, content, watch), Ending.ANSWERED
         except UpstreamUnreachableError as error:
-            return _error(path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client), Ending.UPSTREAM_ERROR
+            return error_answer(path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client), Ending.UPSTREAM_ERROR
+        except MalformedBodyError as error:
+            return error_answer(path, HTTPStatus.BAD_REQUEST, not_http(str(error))), Ending.CLIENT_GONE
         except UpstreamBrokeError:
             return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
         except ClientLeftError:
@@ -201,25 +199,32 @@ class _Answering(_Passing):
 
 
 def _continue_if_expected(request: web.BaseRequest) -> None:
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= aiohttp.HttpVersion11:
+    if "Expect" in request.headers and request.version >= aiohttp.HttpVersion11 and not _has_begun(request.content):
         transport = request.transport
         if transport is not None:
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
+def _has_begun(body: aiohttp.StreamReader) -> bool:
+    return body.is_eof() or body.total_bytes > 0
+
+
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
     too_large = f"the JSON body is larger than {limit} bytes, keepwarm's limits.json_body"
     if (request.content_length or 0) > limit:
-        raise _TooLargeError(too_large)
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     _continue_if_expected(request)
     if request.content.is_eof() and request.content_length is not None:  # it came with the head, as short ones do
         return request.content.read_nowait()
     parts, size = [], 0
-    async for chunk in request.content.iter_any():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise _TooLargeError(too_large)
+    try:
+        async for chunk in request.content.iter_any():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+    except web.RequestPayloadError as error:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, not_http(str(error))) from error
     return b"".join(parts)
 
 
@@ -228,10 +233,3 @@ async def _parse(endpoint: Endpoint, content: bytes) -> ModelBody:
     if len(content) < _THREAD_BYTES:
         return ModelBody(endpoint, content)
     return await asyncio.to_thread(ModelBody, endpoint, content)
-
-
-def _error(path: str, status: HTTPStatus, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
-    body = error_body(path, status, message)
-    response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
-    response.force_close()
-    return response

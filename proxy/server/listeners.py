@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from proxy.server.client_connection import ClientServer
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AsyncExitStack
@@ -25,7 +27,7 @@ class ListenError(Exception):
 
 def client_runner(port: ClientPort) -> web.ServerRunner:
     """Build the server of the client port: bodies as they come, handlers cancelled when their client leaves."""
-    server = web.Server(
+    server = ClientServer(
         port.handle,
         handler_cancellation=True,
         auto_decompress=False,

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from proxy.server.answer import RelayedAnswer
 from proxy.server.headers import end_to_end
+from proxy.server.refusal import origin_form
 from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class UpstreamBrokeError(Exception):
 
 class ClientLeftError(Exception):
     """The client went away while its body was being read or the answer written."""
+
+
+class MalformedBodyError(ClientLeftError):
+    """The client's body turned out to be malformed: answer with 400, if no answer began yet."""
 
 
 class Watcher(Protocol):
@@ -64,6 +69,7 @@ class Relay:
 
         Raises:
             UpstreamUnreachableError: answer the client with 502.
+            MalformedBodyError: answer it with 400.
             UpstreamBrokeError, ClientLeftError: nothing more can be answered.
         """
         answer = await self._send(request, body, watcher.to_upstream)
@@ -87,19 +93,13 @@ class Relay:
             raise UpstreamUnreachableError(f"keepwarm can't reach Ollama at {self._pool.url}: {error}") from error
 
 
-def origin_form(target: str) -> str:
-    """Return a request's target without scheme and authority, which proxies are sent (RFC 9112 3.2.2)."""
-    if target.startswith("/") or target == "*":
-        return target
-    path = target.partition("://")[2].partition("/")
-    return path[1] + path[2] or "/"
-
-
 async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
     try:
         async for chunk in request.content.iter_any():
             yield chunk
-    except (OSError, web.RequestPayloadError) as error:
+    except web.RequestPayloadError as error:
+        raise MalformedBodyError(str(error)) from error
+    except OSError as error:
         raise ClientLeftError from error
 
 

@@ -40,6 +40,6 @@ def test_every_file_says_what_it_is_for() -> None:
 
 
 def test_the_top_of_the_repository_holds_what_belongs_there() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=PROXY.parent, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     top = {file.partition("/")[0] for file in listed.splitlines()}
     assert {name for name in top if not name.startswith(".")} <= TOP
