@@ -70,6 +70,48 @@ class ModelSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitSnapshot:
+    """Requests that are held for one model.
+
+    Attributes:
+        model: canonical name.
+        requests: how many wait, >= 1.
+        since: when the oldest of them arrived, unix seconds.
+        reason: what they wait for, for people.
+    """
+
+    model: str
+    requests: int
+    since: float
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Refuse what JSON cannot say."""
+        _require_finite(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSnapshot:
+    """The load that is under way.
+
+    Attributes:
+        model: canonical name.
+        bytes: memory that it is expected to take; 0: not known.
+        began_at: unix seconds.
+        expected_seconds: how long it is likely to take.
+    """
+
+    model: str
+    bytes: int
+    began_at: float
+    expected_seconds: float
+
+    def __post_init__(self) -> None:
+        """Refuse what JSON cannot say."""
+        _require_finite(self)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSnapshot:
     """The engine's state.
 
@@ -87,6 +129,8 @@ class EngineSnapshot:
         operation: what the engine is doing now (a load, an unload, settling), for people; None: nothing.
         residents: resident models.
         models: every model that something is known of, residents too.
+        waits: who waits for what, the longest wait first.
+        loading: the load that is under way; None: there is none.
     """
 
     at: float
@@ -102,6 +146,8 @@ class EngineSnapshot:
     operation: str | None
     residents: tuple[ResidentSnapshot, ...]
     models: tuple[ModelSnapshot, ...]
+    waits: tuple[WaitSnapshot, ...] = ()
+    loading: LoadSnapshot | None = None
 
     def __post_init__(self) -> None:
         """Refuse what JSON cannot say."""
@@ -123,7 +169,7 @@ class StoreSnapshot:
     dropped_rows: int
 
 
-def _require_finite(snapshot: ResidentSnapshot | ModelSnapshot | EngineSnapshot) -> None:
+def _require_finite(snapshot: ResidentSnapshot | ModelSnapshot | WaitSnapshot | LoadSnapshot | EngineSnapshot) -> None:
     for field in fields(snapshot):
         value = getattr(snapshot, field.name)
         if isinstance(value, float) and not math.isfinite(value):

@@ -361,7 +361,7 @@ def test_a_demo_announces_itself_and_shows_something_real_in_status_and_explain(
         memory, head, line = table.out.splitlines()
         assert memory == "3.3GiB of 24GiB used (set in memory.budget)"
         assert head.split() == ["MODEL", "SIZE", "NOW", "KEPT", "USES/H", "LOAD", "WORTH", "WHY"]
-        assert re.match(r"gemma3:4b +3\.3GiB +idle +\S+ +1\.0 +0\.\d s +\S+/GiB·h +kept ", line)
+        assert re.match(r"gemma3:4b +3\.3GiB +idle +\S+ +1\.0 +1\.\d s +\S+/GiB·h +kept ", line)
 
         state = json.loads(home.calls("status", "--json", KEEPWARM_ADMIN_URL=admin).out)
         assert [resident["model"] for resident in state["residents"]] == ["gemma3:4b"]
