@@ -2,7 +2,7 @@
 SHELL := bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint unit e2e image bench gain clean
+.PHONY: help run demo test lint unit browser e2e image bench gain clean
 
 PYTHON := .venv/bin/python
 OLLAMA := tests/e2e/ollama_build/install_ollama.sh
@@ -14,9 +14,12 @@ help: ## list the targets
 run: .venv/installed ## the proxy in front of the Ollama it finds, or of a simulated one
 	@.venv/bin/keepwarm serve --config config/keepwarm.yaml --or-demo
 
-test: ## everything: lint, unit, e2e, image; installs what it needs (CI runs this)
+demo: .venv/installed ## a simulated Ollama, the proxy and a day of traffic in 24 minutes, with the page to look at
+	@.venv/bin/keepwarm demo --traffic --speed 60 --load-speed 500MiB
+
+test: ## everything: lint, unit, browser, e2e, image; installs what it needs (CI runs this)
 	@rm -f build/not-run
-	@$(MAKE) --no-print-directory lint unit e2e image
+	@$(MAKE) --no-print-directory lint unit browser e2e image
 	@if [ -s build/not-run ]; then echo "====== NOT RUN on this machine:"; cat build/not-run; else echo "====== all parts ran"; fi
 
 lint: .venv/ready ## ruff, mypy, import-linter
@@ -29,6 +32,9 @@ lint: .venv/ready ## ruff, mypy, import-linter
 unit: .venv/ready ## the fast tests: no real Ollama
 	@echo "== unit"
 	@$(PYTHON) -m pytest
+
+browser: .venv/ready ## the tests of the page in headless Chromium; pictures of it in build/screenshots
+	@.ci/part browser chromium true "$(PYTHON) -m pytest -m browser"
 
 e2e: .venv/ready ## the tests on the real Ollama with a pretended GPU (the first time builds it: 7 minutes)
 	@.ci/part e2e "$(OLLAMA_TOOLS)" $(OLLAMA) "$(PYTHON) -m pytest -m e2e"
@@ -55,5 +61,5 @@ clean: ## remove what was generated here (the built Ollama stays in the user's c
 
 .venv/ready: .venv/installed
 	@echo "== installing what the tests need into .venv"
-	@.venv/bin/pip install -q --disable-pip-version-check -e '.[dev,e2e]'
+	@.venv/bin/pip install -q --disable-pip-version-check -e '.[dev,browser,e2e]'
 	@touch $@

@@ -26,6 +26,7 @@ class ResidentSnapshot:
         loss_seconds: what its absence is expected to cost, in seconds of waiting; None: infinite, it is pinned.
         worth: seconds of waiting that keeping it saves per GiB·hour, to be compared with the price; None: not known.
         reason: the policy's own words for why it is kept.
+        leaving: why it is on its way out; None: it is not.
     """
 
     model: str
@@ -41,6 +42,7 @@ class ResidentSnapshot:
     worth: float | None
     pinned: bool
     reason: str
+    leaving: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what JSON cannot say."""

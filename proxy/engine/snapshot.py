@@ -90,6 +90,7 @@ def _resident(state: State, resident: Resident, at: float) -> ResidentSnapshot:
         worth=hazard * load * _HOUR_SECONDS / gib if gib else None,
         pinned=state.settings.rule_for(model).pin,
         reason=state.learnt(model).kept_because,
+        leaving=resident.leaving,
     )
 
 

@@ -12,6 +12,14 @@ const KINDS = {
   upstream: "Ollama",
   settings: "settings",
 };
+const CAUSES = {
+  eviction: "to make room",
+  room_ahead: "to have room ready",
+  expiry: "not used any more",
+  client: "a client asked for it",
+  reload: "to be loaded again",
+  spill: "to be loaded again",
+};
 const tones = new Map();
 const at = (id) => document.getElementById(id);
 
@@ -49,6 +57,7 @@ export function tick(state, now) {
 
 function left(resident, now) {
   const until = resident.expires_at;
+  if (resident.leaving) return { text: "leaving", share: 0, under: CAUSES[resident.leaving] ?? resident.leaving };
   if (resident.busy) return { text: "in use", share: 1, under: count(resident.busy, "request") };
   if (resident.pinned) return { text: "pinned", share: 1, under: "never evicted" };
   if (until === null) return { text: "for ever", share: 1, under: "until someone needs the room" };
@@ -61,6 +70,7 @@ function left(resident, now) {
 function memory(state) {
   const { used_bytes: used, budget_bytes: budget, headroom_bytes: free } = state;
   setText(at("used"), size(used));
+  document.title = `${size(used)}${budget === null ? "" : ` of ${size(budget)}`} · keepwarm`;
   setText(at("of-budget"), budget === null ? "used, budget not known yet" : `of ${size(budget)} used`);
   setText(at("headroom"), free === null ? "" : free < 0 ? `${size(-free)} over the budget` : `${size(free)} free`);
   at("headroom").classList.toggle("over", free !== null && free < 0);
