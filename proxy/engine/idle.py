@@ -88,6 +88,13 @@ class IdleWork:
             operation.begin_clearing(state, ahead.victim, Cause.ROOM_AHEAD, ahead.reason, at)
 
 
+def leaves_at(state: State, resident: Resident) -> float:
+    """When an idle model leaves if nobody asks for it, unix seconds; infinity: never."""
+    if state.settings.rule_for(resident.model).pin:
+        return math.inf
+    return min(resident.expires_at, _expires_at(state, resident))
+
+
 def _renewed_at(state: State, resident: Resident) -> float:
     """When a pinned model's timer is to be wound up again: Ollama knows no number that is finite and never ends."""
     if not state.settings.rule_for(resident.model).pin or not resident.idle or resident.leaving:

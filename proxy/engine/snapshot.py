@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from proxy.domain.snapshot import EngineSnapshot, ModelSnapshot, ResidentSnapshot
-from proxy.engine import waiting, worth
+from proxy.engine import idle, waiting, worth
 
 if TYPE_CHECKING:
     from proxy.engine.state import Resident, State
@@ -91,6 +91,7 @@ def _resident(state: State, resident: Resident, at: float) -> ResidentSnapshot:
         pinned=state.settings.rule_for(model).pin,
         reason=state.learnt(model).kept_because,
         leaving=resident.leaving,
+        kept_until=_finite(idle.leaves_at(state, resident)),
     )
 
 

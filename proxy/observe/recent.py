@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from proxy.domain.events import Happening
 
 _KEPT: Final = 50
+_TOLD: Final = frozenset({Unload, Load, Loaded, Left, Regretted, ManagementFailed})
 _UNLOADED: Final = {
     Cause.EVICTION: "to make room",
     Cause.ROOM_AHEAD: "to have room ready for what is likely to be asked for next",
     Cause.EXPIRY: "not used for long enough",
     Cause.RELOAD: "to be loaded again",
     Cause.SPILL: "to be loaded again",
-}
-_LEFT: Final = {
-    Cause.EXPIRY: "its keep_alive ran out",
     Cause.CLIENT: "a client asked for it",
+}
+_LEFT: Final = {  # by itself, before we unloaded it
+    **_UNLOADED,
+    Cause.EXPIRY: "its keep_alive ran out",
     Cause.UPSTREAM: "Ollama made room by itself",
 }
 
@@ -81,7 +83,8 @@ class RecentDecisions:
         elif isinstance(event, SettingsChanged):
             self._note(event.at, Kind.SETTINGS, None, "Settings read again; they hold from now on.")
         for effect in effects:
-            self._effect(event.at, effect)
+            if type(effect) in _TOLD:  # not what happens with every request
+                self._effect(event.at, effect)
 
     def _upstream(self, event: ResidentsObserved | ResidentsUnknown) -> None:
         """Note only the change: `/api/ps` is asked every few seconds."""
@@ -107,9 +110,8 @@ class RecentDecisions:
                 self._loaded(at, effect)
             case Left(model=model, cause=cause, bytes=size):
                 if model != self._unloading:
-                    self._note(
-                        at, Kind.LEFT, model, f"{_said(_LEFT.get(cause, str(cause)))}; {format_bytes(size)} free."
-                    )
+                    why = _said(_LEFT.get(cause, str(cause)))
+                    self._note(at, Kind.LEFT, model, f"{why}; {format_bytes(size)} free.")
                 self._unloading = None
             case Regretted(model=model, seconds_since=seconds):
                 ago = format_duration(seconds)
@@ -118,7 +120,7 @@ class RecentDecisions:
                 self._unloading = None
                 self._note(at, Kind.FAILED, model, f"{_said(what)} failed, who waited passes as they came: {error}.")
             case _:
-                pass  # who is forwarded, and how, is nothing for a short list
+                raise TypeError(f"{effect} is not told")
 
     def _loaded(self, at: float, loaded: Loaded) -> None:
         made_room = bool(self._why_load) and self._why_load == self._why_room

@@ -14,7 +14,7 @@ def resident(model: str = "llama3.1:8b", gib: float = 4.7, **more: Any) -> dict[
         "bytes": int(gib * GIB),
         "vram_bytes": int(gib * GIB),
         "busy": 0,
-        "expires_at": time.time() + 3000,
+        "kept_until": time.time() + 3000,
         "keep_alive": 3600,
         "ttl_seconds": 3600.0,
         "uses_per_hour": 31.0,

@@ -164,12 +164,12 @@ async def test_nothing_jumps_when_somebody_waits_numbers_change_or_the_connectio
 
 
 WORDS: list[tuple[dict[str, Any], str, str]] = [
-    ({"residents": [resident(expires_at=None)]}, "#residents .left", "for ever"),
+    ({"residents": [resident(kept_until=None)]}, "#residents .left", "for ever"),
     ({"residents": [resident(pinned=True)]}, "#residents .left", "pinned"),
     ({"residents": [resident(busy=1)]}, "#residents .until", "1 request"),
     ({"residents": [resident(leaving="eviction")]}, "#residents .until", "to make room"),
     ({"residents": [resident(vram_bytes=GIB)]}, "#residents .spilled", "3.7 GiB not on the GPU"),
-    ({"residents": [resident(expires_at=0)]}, "#residents .left", "0:00 min"),
+    ({"residents": [resident(kept_until=0)]}, "#residents .left", "0:00 min"),
     ({"residents": []}, "#no-residents", "No model is loaded."),
     ({"budget_bytes": None, "headroom_bytes": None}, "#of-budget", "used, budget not known yet"),
     ({"headroom_bytes": -GIB}, "#headroom.over", "1 GiB over the budget"),
@@ -194,7 +194,7 @@ async def test_a_countdown_goes_by_the_clock_of_the_proxy_not_by_that_of_the_bro
     open_tab: Callable[..., Awaitable[Tab]],
 ) -> None:
     tomorrow = time.time() + 100_000
-    async with made_up(state(at=tomorrow, residents=[resident(expires_at=tomorrow + 90)])) as shown:
+    async with made_up(state(at=tomorrow, residents=[resident(kept_until=tomorrow + 90)])) as shown:
         page = await (await open_tab(shown.url)).live()
         assert await page.locator("#residents .left").first.text_content() in ("1:30 min", "1:29 min")
 

@@ -56,14 +56,14 @@ export function tick(state, now) {
 }
 
 function left(resident, now) {
-  const until = resident.expires_at;
+  const until = resident.kept_until;
   if (resident.leaving) return { text: "leaving", share: 0, under: CAUSES[resident.leaving] ?? resident.leaving };
   if (resident.busy) return { text: "in use", share: 1, under: count(resident.busy, "request") };
   if (resident.pinned) return { text: "pinned", share: 1, under: "never evicted" };
   if (until === null) return { text: "for ever", share: 1, under: "until someone needs the room" };
   const seconds = Math.max(0, until - now);
-  const whole = resident.keep_alive > 0 ? resident.keep_alive : resident.ttl_seconds ?? seconds;
-  const share = whole ? Math.min(1, seconds / whole) : 0;
+  const whole = Math.min(resident.ttl_seconds ?? Infinity, resident.keep_alive > 0 ? resident.keep_alive : Infinity);
+  const share = Number.isFinite(whole) && whole > 0 ? Math.min(1, seconds / whole) : 1;
   return { text: countdown(seconds), share, under: `until ${moment(until, now, false)}` };
 }
 

@@ -61,6 +61,7 @@ def load(reason: str = "nobody leaves: 0 of at most 3 models loaded") -> Load:
         ),
         (Left("a:1", Cause.EXPIRY, GIB), Kind.LEFT, "Its keep_alive ran out; 1GiB free."),
         (Left("a:1", Cause.UPSTREAM, GIB), Kind.LEFT, "Ollama made room by itself; 1GiB free."),
+        (Left("a:1", Cause.EVICTION, GIB), Kind.LEFT, "To make room; 1GiB free."),
         (Left("a:1", Cause.CLIENT, GIB), Kind.LEFT, "A client asked for it; 1GiB free."),
         (Regretted("a:1", 12.0), Kind.REGRETTED, "Asked for again 12s after it had to leave."),
         (
