@@ -27,7 +27,7 @@ class ResidentSnapshot:
         worth: seconds of waiting that keeping it saves per GiB·hour, to be compared with the price; None: not known.
         reason: the policy's own words for why it is kept.
         leaving: why it is on its way out; None: it is not.
-        kept_until: when it leaves if nobody asks for it, by our own TTL or by Ollama's timer, unix seconds; None: never.
+        kept_until: when it leaves unless asked for, by our own TTL or Ollama's timer, unix seconds; None: never.
     """
 
     model: str
