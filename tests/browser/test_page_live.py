@@ -22,7 +22,7 @@ TWO_MINUTES = {"min": "1m", "max": "2m"}
 MARK = "window.sameDocument = true"
 
 
-async def test_it_shows_what_is_in_memory_with_size_worth_reason_and_a_countdown_that_runs(
+async def test_it_shows_what_is_in_memory_with_size_worth_reason_and_the_time_left(
     tmp_path: Path, open_tab: Callable[..., Awaitable[Tab]]
 ) -> None:
     async with in_front_of_ollama(tmp_path, keep_alive=TWO_MINUTES) as proxy, proxy.running():
@@ -37,10 +37,7 @@ async def test_it_shows_what_is_in_memory_with_size_worth_reason_and_a_countdown
         assert (await row.locator(".why").text_content() or "").startswith("kept 2m")
         assert " price" in (await row.locator(".times").text_content() or "")
         assert await page.title() == "9.9 GiB of 24 GiB · keepwarm"
-        left = [await row.locator(".left").text_content() for _ in range(20) if not await asyncio.sleep(0.12)]
-        assert left == sorted(left, reverse=True)
-        assert re.fullmatch(r"(2:0|1:5)\d min", left[0] or "")
-        assert 3 <= len(set(left)) <= 4  # in 2.4 seconds
+        assert re.fullmatch(r"2:00 min|1:[45]\d min", await row.locator(".left").text_content() or "")
         widths = await page.evaluate("[...document.querySelectorAll('#bar .segment')].map(s => s.offsetWidth)")
         assert 1.0 < widths[1] / widths[0] < 1.2  # 5.2 and 4.7 GiB
 

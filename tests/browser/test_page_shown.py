@@ -144,23 +144,30 @@ async def test_nothing_scrolls_sideways_however_long_the_names_are(open_tab: Cal
             assert await page.evaluate(cut) == []
 
 
-async def test_nothing_jumps_when_somebody_waits_numbers_change_or_the_connection_is_lost(
-    open_tab: Callable[..., Awaitable[Tab]],
-) -> None:
+PLACES = "[...document.querySelectorAll('section, th')].map(e => [e.offsetLeft, e.offsetTop, e.offsetWidth])"
+
+
+async def test_nothing_jumps_when_somebody_waits_or_numbers_change(open_tab: Callable[..., Awaitable[Tab]]) -> None:
     calm = state(waits=[], waiting=0, loading=None, operation=None, decisions=[])
+    busy = [{**one, "busy": 12, "uses_per_hour": 1234.5, "worth": 98.7} for one in calm["residents"]]
     async with made_up(calm) as shown:
         for width in (380, 1280):
             page = await (await open_tab(shown.url, width)).live()
-            places = (
-                "[...document.querySelectorAll('section, th')].map(e => [e.offsetLeft, e.offsetTop, e.offsetWidth])"
-            )
-            before = await page.evaluate(places)
-            busy = [{**one, "busy": 12, "uses_per_hour": 1234.5, "worth": 98.7} for one in calm["residents"]]
+            before = await page.evaluate(PLACES)
             shown.shows(**{**state(), "residents": busy})
             await page.locator("#waits li").wait_for()
-            assert await page.evaluate(places) == before
+            assert await page.evaluate(PLACES) == before
             shown.shows(**calm)
             await page.locator("#waits li").wait_for(state="detached")
+
+
+async def test_nothing_jumps_when_the_proxy_is_gone(open_tab: Callable[..., Awaitable[Tab]]) -> None:
+    async with made_up(state()) as shown:
+        tab = await open_tab(shown.url, 380)
+        page = await tab.live()
+        before = await page.evaluate(PLACES)
+    await tab.shows('#connection[data-state="gone"]', "keepwarm does not answer; trying again. What is shown is")
+    assert await page.evaluate(PLACES) == before
 
 
 WORDS: list[tuple[dict[str, Any], str, str]] = [
@@ -197,6 +204,24 @@ async def test_a_countdown_goes_by_the_clock_of_the_proxy_not_by_that_of_the_bro
     async with made_up(state(at=tomorrow, residents=[resident(kept_until=tomorrow + 90)])) as shown:
         page = await (await open_tab(shown.url)).live()
         assert await page.locator("#residents .left").first.text_content() in ("1:30 min", "1:29 min")
+
+
+async def test_a_countdown_runs_down_second_by_second_without_any_news(open_tab: Callable[..., Awaitable[Tab]]) -> None:
+    look = """() => new Promise((done) => {
+        const seen = [], began = performance.now();
+        const looking = setInterval(() => {
+            seen.push(document.querySelector("#residents .left").textContent);
+            if (performance.now() - began < 2500) return;
+            clearInterval(looking);
+            done(seen);
+        }, 50);
+    })"""
+    async with made_up(state(residents=[resident(kept_until=time.time() + 599)])) as shown:
+        page = await (await open_tab(shown.url)).live()
+        seen: list[str] = await page.evaluate(look)
+        assert seen == sorted(seen, reverse=True)
+        assert 3 <= len(set(seen)) <= 5
+        assert shown.pictures == 1
 
 
 async def test_a_page_that_nobody_sees_asks_for_nothing(open_tab: Callable[..., Awaitable[Tab]]) -> None:
