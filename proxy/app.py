@@ -28,14 +28,17 @@ from proxy.observe.access import log_access
 from proxy.observe.decisions import DecisionLog
 from proxy.observe.log import set_up_logging
 from proxy.observe.metrics import Metrics
+from proxy.observe.recent import RecentDecisions
 from proxy.policy import UsageBook
-from proxy.server.admin import AdminSources, admin_app
+from proxy.server.admin import AdminSources, admin_app, state
 from proxy.server.client_port import ClientPort
 from proxy.server.clock import SteadyClock
 from proxy.server.dispatcher import Dispatcher
+from proxy.server.feed import Feed, Pace
 from proxy.server.listeners import client_runner, listen
+from proxy.server.page import add_page, picture
 from proxy.server.relay import Relay
-from proxy.settings import SettingsError, SettingsFile
+from proxy.settings import SettingsError, SettingsFile, in_force
 from proxy.store.recorder import request_row
 from proxy.store.usage import UsageStore
 from proxy.upstream.api import OllamaApi, open_session
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SAVE_SECONDS = 5.0
 _LAG_SECONDS = 0.5
+_ADMIN_CUT_SECONDS = 1.0
 
 
 class App:
@@ -63,13 +67,18 @@ class App:
         admin_url: where its admin port is, once it runs.
     """
 
-    def __init__(self, settings_file: SettingsFile, usage: UsageBook, store: UsageStore, clock: SteadyClock) -> None:
+    def __init__(
+        self, settings_file: SettingsFile, usage: UsageBook, store: UsageStore, simulated: SteadyClock | None = None
+    ) -> None:
         self._file = settings_file
         self._store = store
         self._metrics = Metrics(self._settings.metrics.max_models)
         self._timelines = Timelines()
         self._decisions = DecisionLog()
-        self._clock = clock
+        self._recent = RecentDecisions()
+        self._simulated = simulated is not None
+        self._clock = simulated or SteadyClock()
+        self._feed = Feed(self._picture, Pace())
         self._engine = Engine(self._settings.engine(), usage)
         self._restored = store.snapshot().up
         self.client_url = self.admin_url = ""
@@ -87,10 +96,12 @@ class App:
             api = OllamaApi(session, settings.upstream.url, self._clock)
             catalogue = Catalogue(api)
             stack.push_async_callback(catalogue.close)
-            probe = await asyncio.to_thread(find_probe, settings.upstream.url)
+            probe = None if self._simulated else await asyncio.to_thread(find_probe, settings.upstream.url)
             tracing = await _tracing(stack, settings.tracing.endpoint)
             observers = [self._observe] if tracing is None else [self._observe, tracing.observe]
-            dispatcher = self._dispatcher = Dispatcher(self._engine, api, catalogue, self._clock, probe, observers)
+            dispatcher = self._dispatcher = Dispatcher(
+                self._engine, api, catalogue, self._clock, probe, observers, speed=self._clock.speed
+            )
             stack.push_async_callback(dispatcher.close)
             self._metrics.config_reloaded(time.time())
             await dispatcher.observe()
@@ -101,8 +112,10 @@ class App:
                 self._measure_lag(),
                 self._file.watch(self._settings_changed, self._settings_refused),
             )
-            admin = web.AppRunner(admin_app(self._admin_sources(), self._metrics, __version__), access_log=None)
-            self.admin_url = await listen(stack, admin, "admin.listen", settings.admin.listen)
+            admin = admin_app(self._admin_sources(), self._metrics, __version__)
+            add_page(admin, self._feed)
+            runner = web.AppRunner(admin, access_log=None, shutdown_timeout=_ADMIN_CUT_SECONDS)
+            self.admin_url = await listen(stack, runner, "admin.listen", settings.admin.listen)
             pool = UpstreamPool(settings.upstream.url, settings.upstream.connect_timeout)
             stack.callback(pool.close)
             port = ClientPort(
@@ -121,12 +134,14 @@ class App:
             yield
 
     def _observe(self, event: Happening, effects: Sequence[Effect]) -> None:
+        self._feed.changed()
         finished = self._timelines.observe(event, effects)
         log_access(event, finished)
         if isinstance(event, ResponseStarted | PassthroughEnded):
             return
         self._metrics.observe(event, effects, finished)
         self._decisions.observe(event, effects)
+        self._recent.observe(event, effects)
         for request in finished:
             self._store.record(request_row(request))
         if isinstance(event, ResidentsObserved | ResidentsUnknown):
@@ -185,6 +200,7 @@ class App:
     def _settings_refused(self, problems: str) -> None:
         _log.error("the settings file is not usable, the last good settings stay:\n%s", problems)
         self._metrics.config_refused()
+        self._feed.changed()
 
     async def reload(self) -> list[str]:
         """Read the settings file again; return its problems, one a line, none if the settings are in force."""
@@ -202,7 +218,11 @@ class App:
             explain=lambda model: explain(self._engine.state, model, self._clock()),
             settings=self._settings_state,
             reload=self.reload,
+            decisions=self._recent.latest,
         )
+
+    def _picture(self) -> bytes:
+        return picture(state(self._admin_sources(), __version__), self._clock.speed)
 
     def _settings_state(self) -> dict[str, Any]:
         return {
@@ -211,18 +231,25 @@ class App:
             "after_restart": self._file.after_restart,
             "reloads_ok": self._file.reloads_ok,
             "reloads_failed": self._file.reloads_failed,
+            "in_force": in_force(self._settings),
         }
 
 
 @asynccontextmanager
-async def running_app(settings_file: SettingsFile, clock: SteadyClock | None = None) -> AsyncIterator[App]:
-    """Run the proxy with its usage history, and save the statistics at the end; a simulation brings its own clock."""
+async def running_app(settings_file: SettingsFile, simulated: SteadyClock | None = None) -> AsyncIterator[App]:
+    """Run the proxy with its usage history, and save the statistics at the end.
+
+    Args:
+        settings_file: its settings.
+        simulated: the time that passes for the simulated Ollama behind it: the proxy decides by the same, and asks no
+            GPU's driver; None: the Ollama is a real one.
+    """
     settings = settings_file.current
     set_up_logging(settings.log.level, settings.log.format, access=settings.log.access)
     store = UsageStore(settings.store.path, settings.store.retention)
     await store.open()
     try:
-        app = App(settings_file, _usage(await store.load_state()), store, clock or SteadyClock())
+        app = App(settings_file, _usage(await store.load_state()), store, simulated)
         async with app.running():
             yield app
     finally:

@@ -2,8 +2,9 @@
 
 from proxy.settings.address import Address
 from proxy.settings.errors import SettingsError
+from proxy.settings.in_force import in_force
 from proxy.settings.load import load, show
 from proxy.settings.reload import SettingsFile
 from proxy.settings.schema import Settings
 
-__all__ = ["Address", "Settings", "SettingsError", "SettingsFile", "load", "show"]
+__all__ = ["Address", "Settings", "SettingsError", "SettingsFile", "in_force", "load", "show"]
