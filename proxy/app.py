@@ -18,7 +18,6 @@ from proxy.domain.events import (
     PassthroughEnded,
     ResidentsObserved,
     ResidentsUnknown,
-    ResponseStarted,
     SettingsChanged,
 )
 from proxy.domain.timeline import Timelines
@@ -137,7 +136,7 @@ class App:
         self._feed.changed()
         finished = self._timelines.observe(event, effects)
         log_access(event, finished)
-        if isinstance(event, ResponseStarted | PassthroughEnded):
+        if isinstance(event, PassthroughEnded):
             return
         self._metrics.observe(event, effects, finished)
         self._decisions.observe(event, effects)

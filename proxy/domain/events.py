@@ -43,22 +43,19 @@ class RequestArrived:
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseStarted:
-    """The first byte of the answer's body came from upstream."""
-
-    at: float
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class RequestEnded:
-    """The request is over, in whatever phase it was."""
+    """The request is over, in whatever phase it was.
+
+    Attributes:
+        started_at: when the first byte of the answer's body came from upstream, unix seconds; None: none came.
+    """
 
     at: float
     request_id: int
     ending: Ending
     status: int = 0
     figures: AnswerFigures = _NO_FIGURES
+    started_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +166,5 @@ Event = (  # what the engine handles
     | SettingsChanged
 )
 
-Happening = Event | ResponseStarted | PassthroughEnded
+Happening = Event | PassthroughEnded
 """What the observers are told; what decides nothing, the engine does not hear of."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.domain.effects import Forward, Outcome
-from proxy.domain.events import AnswerFigures, Ending, RequestArrived, RequestEnded, ResponseStarted
+from proxy.domain.events import AnswerFigures, Ending, RequestArrived, RequestEnded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,6 @@ class FinishedRequest(NamedTuple):
 class _Live:
     arrived: RequestArrived
     forwarded_at: float | None = None
-    started_at: float | None = None
     forward: Forward | None = None
 
     def finish(self, ended: RequestEnded) -> FinishedRequest:
@@ -73,7 +72,7 @@ class _Live:
             ending=ended.ending,
             status=ended.status,
             wait_seconds=(ended.at if self.forwarded_at is None else self.forwarded_at) - at,
-            ttft_seconds=None if self.started_at is None else self.started_at - at,
+            ttft_seconds=None if ended.started_at is None else ended.started_at - at,
             e2e_seconds=ended.at - at,
             figures=ended.figures,
             forward=self.forward,
@@ -94,8 +93,6 @@ class Timelines:
             if len(self._live) >= self._max_live:
                 del self._live[next(iter(self._live))]
             self._live[event.request_id] = _Live(event)
-        elif isinstance(event, ResponseStarted) and (live := self._live.get(event.request_id)):
-            live.started_at = event.at
         for effect in effects:
             if isinstance(effect, Forward) and (live := self._live.get(effect.request_id)):
                 live.forwarded_at = event.at

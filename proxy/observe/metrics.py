@@ -43,6 +43,7 @@ class Metrics:
         self._names = ModelNames(max_models, self._meters.begin)
         self._gaps = Gaps(self._meters.gap)
         self._uncounted: list[FinishedRequest] = []
+        self._overheads: list[float] = []
 
     def observe(self, event: Event, effects: Iterable[Effect], finished: Iterable[FinishedRequest]) -> None:
         """Count one event, what the engine made of it, and the requests that `Timelines` found to be over with it."""
@@ -56,7 +57,7 @@ class Metrics:
 
     def overhead(self, seconds: float) -> None:
         """Count what the proxy itself added to one request, waiting for a load or for Ollama excluded."""
-        self._meters.overhead.observe(seconds)
+        self._overheads.append(seconds)
 
     def event_loop_lag(self, seconds: float) -> None:
         """Count how late a timer of the event loop fired."""
@@ -137,8 +138,11 @@ class Metrics:
     def _count(self) -> None:
         """Count the requests that are over: many in a row cost half of what one now and then does."""
         uncounted, self._uncounted = self._uncounted, []
+        overheads, self._overheads = self._overheads, []
         for request in uncounted:
             self._request(request)
+        for seconds in overheads:
+            self._meters.overhead.observe(seconds)
 
     def _request(self, request: FinishedRequest) -> None:
         label, result = self._names.label(request.model, known=request.known), _result(request)

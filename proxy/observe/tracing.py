@@ -22,7 +22,6 @@ from proxy.domain.events import (
     RequestEnded,
     ResidentsObserved,
     ResidentsUnknown,
-    ResponseStarted,
     UnloadEnded,
 )
 
@@ -87,10 +86,6 @@ class Tracing:
         match happening:
             case RequestArrived():
                 self._arrived(happening, effects)
-            case ResponseStarted(request_id=request_id):
-                live = self._live.get(request_id)
-                if live is not None and live.phase is not None:
-                    live.phase.add_event("first byte", timestamp=_nanoseconds(at))
             case LoadEnded(error=error) | UnloadEnded(error=error) if self._step is not None:
                 self._step.ended_at = at
                 if error is not None:
@@ -159,6 +154,8 @@ class Tracing:
         }
         live.request.set_attributes({name: value for name, value in figures.items() if value is not None})
         live.request.set_attribute("keepwarm.ending", ended.ending)
+        if ended.started_at is not None and live.phase is not None:
+            live.phase.add_event("first byte", timestamp=_nanoseconds(ended.started_at))
         failed = ended.ending is Ending.UPSTREAM_ERROR or ended.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         for span in filter(None, (live.phase, live.request)):
             if failed:

@@ -6,6 +6,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
+from multidict import CIMultiDict
 
 from proxy import __version__
 from proxy.server.headers import end_to_end
@@ -31,7 +32,7 @@ class RelayedAnswer(web.StreamResponse):
         super().__init__(status=answer.status, reason=answer.reason)
         self._writer: AbstractStreamWriter = request.writer
         self._stays = request.keep_alive
-        self._head = end_to_end(answer.headers)
+        self._head = CIMultiDict(end_to_end(answer.headers))
         if added:
             self._head.update(added)
         self._is_ready = self._is_over = False

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from proxy.domain.effects import Forward, Outcome
-from proxy.domain.events import Ending, PassthroughEnded, RequestEnded, ResponseStarted
+from proxy.domain.events import Ending, PassthroughEnded, RequestEnded
 from proxy.domain.model import Endpoint, runs_elsewhere
 from proxy.server.client_connection import error_answer, not_http
 from proxy.server.headers import told
@@ -123,7 +123,7 @@ class ClientPort:
         """Relay a request that runs a model, once it is admitted."""
         facts = await self._catalogue.facts(body.request.model) if self._dispatcher.manages else None
         request_id = self._dispatcher.next_id()
-        watch = _Answering(self._dispatcher, request_id)
+        watch = _Answering(self._dispatcher.now)
         ending, status = Ending.CLIENT_GONE, 0
         if self._tracing is not None:
             self._tracing.begin(request_id, arrived_at, request.headers)
@@ -141,7 +141,8 @@ class ClientPort:
             if ending is Ending.CLIENT_GONE and watch.tail.complete():
                 ending, status = Ending.ANSWERED, watch.status
             figures = watch.tail.figures()
-            self._dispatcher.post(RequestEnded(self._dispatcher.now(), request_id, ending, status, figures))
+            now = self._dispatcher.now()
+            self._dispatcher.post(RequestEnded(now, request_id, ending, status, figures, watch.started_at))
         return response
 
     async def _exchange(
@@ -179,22 +180,20 @@ class _Passing:
 class _Answering(_Passing):
     """Watches a model's answer: when it starts, and what its end tells."""
 
-    def __init__(self, dispatcher: Dispatcher, request_id: int) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self.tail = AnswerTail()
-        self._dispatcher = dispatcher
-        self._request_id = request_id
-        self._started = False
         self.status = 0
+        self.started_at: float | None = None
+        self._now = now
 
     def started(self, status: int) -> None:
         """Remember the status."""
         self.status = status
 
     def chunk(self, content: bytes) -> None:
-        """Report the first chunk, keep the last ones."""
-        if not self._started:
-            self._started = True
-            self._dispatcher.note(ResponseStarted(self._dispatcher.now(), self._request_id))
+        """Note when the first chunk came, keep the last ones."""
+        if self.started_at is None:
+            self.started_at = self._now()
         self.tail.add(content)
 
 

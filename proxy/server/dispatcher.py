@@ -16,7 +16,6 @@ from proxy.domain.events import (
     RequestArrived,
     ResidentsObserved,
     ResidentsUnknown,
-    ResponseStarted,
     Settled,
     Tick,
     TouchEnded,
@@ -79,7 +78,7 @@ class Dispatcher:
         for effect in effects:
             self._carry_out(effect)
 
-    def note(self, event: ResponseStarted | PassthroughEnded) -> None:
+    def note(self, event: PassthroughEnded) -> None:
         """Tell the observers of something that nothing is decided by."""
         for observe in self._observers:
             observe(event, ())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from multidict import CIMultiDict
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,13 +24,19 @@ _HOP_BY_HOP = frozenset(
 )
 
 
-def end_to_end(headers: Mapping[str, str], *dropped: str) -> CIMultiDict[str]:
-    """Return the headers that go on, repeated ones and their order kept, without `dropped` (lower case)."""
-    skipped = _HOP_BY_HOP.union(dropped)
+OF_A_REQUEST = _HOP_BY_HOP | {"host", "expect"}
+"""Headers of a request that stay behind."""
+
+OF_A_READ_REQUEST = OF_A_REQUEST | {"content-length"}
+"""The same where the body may be another one."""
+
+
+def end_to_end(headers: Mapping[str, str], skipped: frozenset[str] = _HOP_BY_HOP) -> list[tuple[str, str]]:
+    """Return the headers that go on, repeated ones and their order kept, without the `skipped` (lower case)."""
     if "Connection" in headers:
         named = ",".join(value for key, value in headers.items() if key.lower() == "connection")
         skipped = skipped.union(name.strip().lower() for name in named.split(","))
-    return CIMultiDict([(key, value) for key, value in headers.items() if key.lower() not in skipped])
+    return [(key, value) for key, value in headers.items() if key.lower() not in skipped]
 
 
 def told(forward: Forward, waited_seconds: float) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from proxy.server.answer import RelayedAnswer
-from proxy.server.headers import end_to_end
+from proxy.server.headers import OF_A_READ_REQUEST, OF_A_REQUEST, end_to_end
 from proxy.server.refusal import origin_form
 from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 
@@ -81,12 +81,13 @@ class Relay:
 
     async def _send(self, request: web.BaseRequest, body: bytes | None, added: Mapping[str, str]) -> Answer:
         """Nothing is parsed or normalised: all of the target stands as the path."""
-        headers = end_to_end(request.headers, "host", "expect", *(("content-length",) if body is not None else ()))
+        headers = end_to_end(request.headers, OF_A_REQUEST if body is None else OF_A_READ_REQUEST)
         if added:
-            headers.update(added)
+            headers = [(name, value) for name, value in headers if name.lower() not in added]
+            headers += added.items()
         content = _upload(request) if body is None and request.can_read_body else body
         try:
-            return await self._pool.exchange(request.method, origin_form(request.raw_path), headers.items(), content)
+            return await self._pool.exchange(request.method, origin_form(request.raw_path), headers, content)
         except NoAnswerError as error:
             if request.transport is None:
                 raise ClientLeftError from error

@@ -1,13 +1,9 @@
-import pytest
-
 from proxy.domain.effects import Forward, KeepAlive, Outcome
 from proxy.domain.events import (
     AnswerFigures,
     Ending,
-    Event,
     RequestArrived,
     RequestEnded,
-    ResponseStarted,
     Tick,
 )
 from proxy.domain.model import Endpoint, ModelFacts, ModelRequest, RunnerOptions
@@ -29,8 +25,7 @@ def test_a_warm_request_waits_for_nothing_and_keeps_its_figures() -> None:
     timelines = Timelines()
     figures = AnswerFigures(load_seconds=0.1, generated_tokens=7)
     assert timelines.observe(arrived(100.0), [forward(Outcome.WARM)]) == []
-    assert timelines.observe(ResponseStarted(100.25, 1), []) == []
-    assert timelines.observe(RequestEnded(103.0, 1, Ending.ANSWERED, 200, figures), []) == [
+    assert timelines.observe(RequestEnded(103.0, 1, Ending.ANSWERED, 200, figures, started_at=100.25), []) == [
         FinishedRequest(
             request_id=1,
             at=100.0,
@@ -81,9 +76,8 @@ def test_a_model_that_ollama_does_not_know_is_marked() -> None:
     assert not finished.known
 
 
-@pytest.mark.parametrize("event", [ResponseStarted(1.0, 9), RequestEnded(1.0, 9, Ending.ANSWERED)], ids=repr)
-def test_a_request_that_nobody_saw_arrive_is_not_reported(event: Event) -> None:
-    assert Timelines().observe(event, [forward(Outcome.WARM, 9)]) == []
+def test_a_request_that_nobody_saw_arrive_is_not_reported() -> None:
+    assert Timelines().observe(RequestEnded(1.0, 9, Ending.ANSWERED), [forward(Outcome.WARM, 9)]) == []
 
 
 def test_of_more_requests_than_may_be_followed_the_oldest_is_forgotten() -> None:

@@ -17,7 +17,6 @@ from proxy.domain.events import (
     RequestArrived,
     RequestEnded,
     ResidentsObserved,
-    ResponseStarted,
     Tick,
     UnloadEnded,
 )
@@ -41,8 +40,16 @@ class Traced(NamedTuple):
         request = ModelRequest("qwen3:14b", Endpoint.CHAT, OPTIONS)
         self.tracing.observe(RequestArrived(at, request_id, request, None), effects)
 
-    def ended(self, request_id: int, at: float, ending: Ending = Ending.ANSWERED, status: int = 200) -> None:
-        self.tracing.observe(RequestEnded(at, request_id, ending, status, AnswerFigures(generated_tokens=40)), [])
+    def ended(
+        self,
+        request_id: int,
+        at: float,
+        ending: Ending = Ending.ANSWERED,
+        status: int = 200,
+        started_at: float | None = None,
+    ) -> None:
+        figures = AnswerFigures(generated_tokens=40)
+        self.tracing.observe(RequestEnded(at, request_id, ending, status, figures, started_at), [])
 
     def spans(self) -> dict[str, ReadableSpan]:
         return {span.name: span for span in self.exporter.get_finished_spans()}
@@ -93,8 +100,7 @@ def span_id(span: ReadableSpan) -> int:
 
 def test_a_warm_request_has_a_span_upstream_and_is_not_held(traced: Traced) -> None:
     traced.asks(1, T0, forward(1))
-    traced.tracing.observe(ResponseStarted(T0 + 0.5, 1), [])
-    traced.ended(1, T0 + 2)
+    traced.ended(1, T0 + 2, started_at=T0 + 0.5)
     spans = traced.spans()
     assert set(spans) == {"POST /api/chat", "upstream"}
     request, upstream = spans["POST /api/chat"], spans["upstream"]

@@ -247,8 +247,8 @@ async def test_a_request_that_was_cancelled_is_no_longer_answered_but_its_load_g
 
 async def test_what_only_the_observers_need_is_told_to_them() -> None:
     async with running() as run:
-        run.dispatcher.note(ev.ResponseStarted(run.dispatcher.now(), 1))
-        assert run.kinds() == [ev.ResidentsObserved, ev.ResponseStarted]
+        run.dispatcher.note(ev.PassthroughEnded(run.dispatcher.now(), "GET", "/", 200, ev.Ending.ANSWERED, 0.1))
+        assert run.kinds() == [ev.ResidentsObserved, ev.PassthroughEnded]
 
 
 async def test_no_number_is_given_to_two_requests() -> None:
