@@ -1,7 +1,8 @@
-"""A progress bar on standard error for what takes longer than two seconds. Shows nothing before."""
+"""A progress bar on standard error for what takes longer than two seconds. Shows nothing before, nothing in a file."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ class Progress:
         self._stack = ExitStack()
         self._unseen = 0
         self._shown = False
+        self._patience_seconds = _PATIENCE_SECONDS if sys.stderr.isatty() else math.inf
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -38,7 +40,7 @@ class Progress:
     def __call__(self) -> None:
         """Count a step."""
         self._unseen += 1
-        if not self._shown and time.monotonic() - self._began > _PATIENCE_SECONDS:
+        if not self._shown and time.monotonic() - self._began > self._patience_seconds:
             self._stack.enter_context(self._bar)
             self._shown = True
         if self._shown:

@@ -100,8 +100,9 @@ def _headline(source: Replayable, comparison: Comparison) -> str:
     arrivals = source.models.trace.arrivals
     share = comparison.relative(OURS)
     interval = f", 95 % sure from {share.low:.0%} to {share.high:.0%}" if share.low < share.high else ""
+    days = arrivals[-1].at / _DAY_SECONDS
     return (
-        f"{len(arrivals)} requests in {arrivals[-1].at / _DAY_SECONDS:.1f} days: with Ollama's defaults people would wait"
+        f"{len(arrivals)} requests in {days:.1f} days: with Ollama's defaults people would wait"
         f" {format_duration(default)} for models, with keepwarm {format_duration(ours)}"
         + (f" ({share.mean:.0%} of it{interval})." if default else ".")
     )

@@ -77,7 +77,7 @@ def _waiting(timelines: Sequence[Timeline]) -> str:
 
 def _residency(timeline: Timeline) -> str:
     busiest = sorted(timeline.stays, key=lambda model: -timeline.requests[model])
-    lanes = {f"{model} ({timeline.requests[model]}×)": timeline.stays[model] for model in busiest}
+    lanes = {f"{model} ({timeline.requests[model]} requests)": timeline.stays[model] for model in busiest}
     return lane_chart(lanes, time_axis("time since the first request", timeline.span_seconds))
 
 
