@@ -2,7 +2,7 @@
 SHELL := bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run demo test lint unit monitoring browser deploy e2e image bench gain fuzz clean
+.PHONY: help run demo test lint unit monitoring browser deploy e2e image bench bench-policy gain fuzz clean
 
 PYTHON := .venv/bin/python
 OLLAMA := tests/e2e/ollama_build/install_ollama.sh
@@ -10,7 +10,7 @@ PROMETHEUS := prometheus promtool:prometheus
 OLLAMA_TOOLS := go cmake ninja:ninja-build c++:g++ npm
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: .venv/installed ## the proxy in front of the Ollama it finds, or of a simulated one
 	@.venv/bin/keepwarm serve --config config/keepwarm.yaml --or-demo
@@ -51,6 +51,9 @@ image: ## build the Dockerfile and start the image
 
 bench: .venv/ready ## what the proxy costs, beside nginx and a bare relay
 	@.ci/part bench "nginx wrk" true "$(PYTHON) tests/bench/run.py"
+
+bench-policy: .venv/ready ## how well the policy decides, on real traces, beside others' and the exact bounds
+	@$(PYTHON) -m tests.bench.policy $(BENCH_POLICY)
 
 gain: .venv/ready ## what the proxy saves, on the real Ollama with a pretended GPU
 	@.ci/part gain "$(OLLAMA_TOOLS)" $(OLLAMA) "$(PYTHON) tests/bench/gain.py"

@@ -23,6 +23,7 @@ from proxy.domain.events import (
 from proxy.domain.timeline import Timelines
 from proxy.engine.engine import Engine
 from proxy.engine.snapshot import explain, snapshot
+from proxy.engine.worth import known_bytes
 from proxy.observe.access import log_access
 from proxy.observe.decisions import DecisionLog
 from proxy.observe.log import set_up_logging
@@ -39,7 +40,7 @@ from proxy.server.page import add_page, picture
 from proxy.server.relay import Relay
 from proxy.settings import SettingsError, SettingsFile, in_force
 from proxy.store.recorder import request_row
-from proxy.store.usage import UsageStore
+from proxy.store.usage import SIZES_KEY, UsageStore
 from proxy.upstream.api import OllamaApi, open_session
 from proxy.upstream.catalogue import Catalogue
 from proxy.upstream.gpu import find_probe
@@ -172,7 +173,8 @@ class App:
 
     def _save(self) -> None:
         if self._restored:
-            self._store.save_state(self._engine.state.usage.to_state())
+            state = self._engine.state
+            self._store.save_state({**state.usage.to_state(), SIZES_KEY: known_bytes(state)})
 
     async def _restore_late(self) -> None:
         """Statistics that could not be read at the start must not be overwritten: they are read when that works."""

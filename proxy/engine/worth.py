@@ -116,6 +116,11 @@ def likely_bytes(state: State, model: str) -> int:
     return facts.estimated_bytes(None, automatic_num_ctx(state.budget.total(state.settings))) if facts else 0
 
 
+def known_bytes(state: State) -> dict[str, int]:
+    """GPU memory of each model that was ever used and whose size is known."""
+    return {model: size for model in state.usage.models if (size := likely_bytes(state, model))}
+
+
 def _remaining_seconds(state: State, resident: Resident, at: float) -> float:
     if resident.idle:
         return 0.0

@@ -1,4 +1,7 @@
-"""Reads and writes the SQLite file. Never used outside the writer's thread, since it blocks; `rows` stands alone."""
+"""Reads and writes the SQLite file. Never used outside the writer's thread, since it blocks.
+
+`rows` and `saved_state` stand alone: they open the file for themselves, read-only.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ _INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES "  # noqa: S608 - our 
 _ROW: Final = f"({', '.join('?' * len(RequestRow._fields))})"
 _ROWS_AT_ONCE: Final = 500
 _SELECT: Final = f"SELECT {_NAMES} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
+_STATE: Final = "SELECT version, body FROM state"
 _SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
 
 
@@ -59,7 +63,7 @@ class Database:
 
     def read_state(self) -> tuple[int, str] | None:
         """Return version and text of the saved state; None: nothing was saved."""
-        found: tuple[int, str] | None = self.connect().execute("SELECT version, body FROM state").fetchone()
+        found: tuple[int, str] | None = self.connect().execute(_STATE).fetchone()
         return found
 
     def write(self, rows: Iterable[RequestRow], state: tuple[int, str] | None, prune_before: float | None) -> None:
@@ -76,10 +80,19 @@ class Database:
 
     def rows(self, since: float) -> Iterator[RequestRow]:
         """Yield the rows that arrived at this time or later, oldest first."""
-        uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+        with closing(self._read_only()) as connection:
             for values in connection.execute(_SELECT, (since,)):
                 yield RequestRow(*values)
+
+    def saved_state(self) -> tuple[int, str] | None:
+        """Return version and text of the saved state without writing anything; None: nothing was saved."""
+        with closing(self._read_only()) as connection:
+            found: tuple[int, str] | None = connection.execute(_STATE).fetchone()
+            return found
+
+    def _read_only(self) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
 
 
 def _batches(rows: Iterable[RequestRow]) -> Iterator[list[RequestRow]]:

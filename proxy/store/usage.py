@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 STATE_VERSION: Final = 1
 """Version of the statistics' own format; raise it when an older keepwarm's statistics would be misread."""
 
+SIZES_KEY: Final = "bytes"
+"""Where the saved statistics have each model's GPU memory in bytes: nobody reads it but replays of the history."""
+
 FLUSH_SECONDS: Final = 2.0
 FLUSHES_PER_RETRY: Final = 5
 FLUSHES_PER_PRUNING: Final = 1800

@@ -131,7 +131,7 @@ class Comparison:
     Attributes:
         seeds: of the workloads.
         figures: for each contender, one for each seed.
-        bounds: one for each seed.
+        bounds: one for each seed; none where requests overlap.
     """
 
     seeds: tuple[int, ...]
@@ -176,15 +176,15 @@ def compare(
         done: called after each replay, `steps` times.
     """
     contenders, chosen = tuple(dict.fromkeys((REFERENCE, *names))), tuple(seeds)
-    runs = list(product(chosen, contenders))
+    runs, bounded_seeds = list(product(chosen, contenders)), () if plan.overlapping else chosen
     jobs = min(jobs or os.cpu_count() or 1, steps(contenders, chosen))
     if jobs == 1:
         figures = [_measured(plan, name, seed) for seed, name in _counted(runs, done)]
-        bounds = [_bounds(plan, seed) for seed in _counted(chosen, done)]
+        bounds = [_bounds(plan, seed) for seed in _counted(bounded_seeds, done)]
     else:
         with ProcessPoolExecutor(jobs) as pool:
             measured = [pool.submit(_measured, plan, name, seed) for seed, name in runs]
-            bounded = [pool.submit(_bounds, plan, seed) for seed in chosen]
+            bounded = [pool.submit(_bounds, plan, seed) for seed in bounded_seeds]
             figures = [future.result() for future in _counted(measured, done)]
             bounds = [future.result() for future in _counted(bounded, done)]
     by_name = {name: figures[number :: len(contenders)] for number, name in enumerate(contenders)}
@@ -192,7 +192,7 @@ def compare(
 
 
 def steps(names: Iterable[str], seeds: Sequence[int]) -> int:
-    """How many times `compare` says that something is done."""
+    """How many times `compare` says that something is done, at most."""
     return len(seeds) * (len({REFERENCE, *names}) + 1)
 
 

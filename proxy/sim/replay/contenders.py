@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from proxy.domain.units import parse_duration
 from proxy.sim.replay.baselines import Clairvoyant, Gdsf, Herd, Histogram, Lemonade
 from proxy.sim.replay.contender import FOREVER_SECONDS, Contender, Direct, MachineSpec, Managed
 
@@ -74,12 +75,34 @@ gdsf, lemonade, histogram, herd: others' (`baselines`). clairvoyant: keepwarm's 
 """
 
 
+def known(name: str) -> bool:
+    """Tell whether there is a contender of that name.
+
+    A name may end in `@` and a price of memory as in the settings, instead of theirs: `adaptive@50ms`.
+    """
+    contender, _, price = name.partition("@")
+    try:
+        return contender in CONTENDERS and _price(price, 0.0) >= 0
+    except ValueError:
+        return False
+
+
+def _price(text: str, otherwise: float) -> float:
+    return parse_duration(text) if text else otherwise
+
+
 def enter(name: str, settings: EngineSettings, machine: MachineSpec, workload: Workload) -> Contender:
     """Make a contender, new for each run; keepwarm gets no more than the machine has.
 
     Raises:
         KeyError: there is none of that name.
+        ValueError: the price in it is none.
     """
-    budget = min(settings.budget_bytes or machine.gpu_bytes, machine.gpu_bytes)
-    fitted = replace(settings, budget_bytes=budget, max_models=machine.max_models)
-    return CONTENDERS[name](fitted, workload)
+    contender, _, price = name.partition("@")
+    fitted = replace(
+        settings,
+        budget_bytes=min(settings.budget_bytes or machine.gpu_bytes, machine.gpu_bytes),
+        max_models=machine.max_models,
+        price_seconds_per_gib_hour=_price(price, settings.price_seconds_per_gib_hour),
+    )
+    return CONTENDERS[contender](fitted, workload)

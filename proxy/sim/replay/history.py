@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from proxy.policy import UsageBook
 from proxy.sim.replay.rows import TraceError
 from proxy.sim.replay.trace import Trace
+from proxy.sim.replay.workload import WorkloadModel
 from proxy.store.database import Database
+from proxy.store.usage import SIZES_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from proxy.store.row import RequestRow
+
+
+_DISK_BYTES_PER_SECOND: Final = 2.5e9
 
 
 def history_rows(path: Path, since: float = 0.0) -> Iterator[RequestRow]:
@@ -40,6 +47,27 @@ def history_trace(path: Path, since: float = 0.0) -> Trace:
     """
     rows = (row for row in history_rows(path, since) if row.outcome != "passthrough")
     return Trace.of(path.name, ((row.at, row.model, _served_seconds(row)) for row in rows))
+
+
+def history_models(path: Path) -> dict[str, WorkloadModel]:
+    """Read what keepwarm learnt of the models in a usage history: those whose size it knows.
+
+    A load takes what loads from disk took on average; before there was one, what the size lets expect.
+
+    Raises:
+        TraceError: it cannot be read.
+    """
+    try:
+        saved = Database(path).saved_state()
+        state = json.loads(saved[1]) if saved else {}
+        book = UsageBook.from_state(state) if state else UsageBook()
+    except (sqlite3.Error, ValueError) as error:
+        raise TraceError(f"{path}: expected a usage history of keepwarm with statistics ({error})") from error
+    models = {}
+    for name, size in state.get(SIZES_KEY, {}).items():
+        prior = 1.0 + size / _DISK_BYTES_PER_SECOND
+        models[name] = WorkloadModel(name, size, book.load_seconds(name, prior, page_cache_warm=False))
+    return models
 
 
 def _served_seconds(row: RequestRow) -> float:

@@ -6,6 +6,7 @@ How long a request is served is told by none of them but LMSYS, whose tokens are
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxy.sim.replay.rows import TraceError, read_rows
@@ -14,7 +15,6 @@ from proxy.sim.replay.workload import WorkloadModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 AZURE, LMSYS, SERVEGEN, MODELS = (
     "azurefn2019_100apps_24h.csv.gz",
@@ -22,6 +22,8 @@ AZURE, LMSYS, SERVEGEN, MODELS = (
     "servegen_24clients_7d.csv.gz",
     "models.csv",
 )
+
+BUILT_IN: Final = Path(__file__).with_name("models.csv")
 
 _MINUTE_SECONDS: Final = 60.0
 _MEAN_SERVICE_SECONDS: Final = 5.0
@@ -82,11 +84,11 @@ def servegen(path: Path, seed: int) -> Trace:
     return Trace.of("ServeGen", requests())
 
 
-def catalogue(path: Path, disk: str = "nvme") -> tuple[WorkloadModel, ...]:
+def catalogue(path: Path = BUILT_IN, disk: str = "nvme") -> tuple[WorkloadModel, ...]:
     """The models of models.csv: memory with a context of 4096 tokens, load time from this kind of disk.
 
     Args:
-        path: the file.
+        path: the file; by default the one that comes with keepwarm.
         disk: warm (the page cache), nvme or sata.
 
     Raises:

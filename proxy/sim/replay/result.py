@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import fsum
 from typing import TYPE_CHECKING
@@ -94,6 +95,14 @@ class _Sums:
     left: Counter[Cause] = field(default_factory=Counter)
 
 
+Left = Callable[[str, float, float], None]
+"""Told of each residency that is over: the model's name, when its load began, when it left."""
+
+
+def unnoticed(model: str, since: float, until: float) -> None:
+    """Nobody asked."""
+
+
 class Ledger:
     """Adds up what the simulated Ollama tells, and what becomes of the requests.
 
@@ -101,9 +110,11 @@ class Ledger:
         models: the workload's models.
         gpu_bytes: no model holds more than this.
         requests: how many there will be.
+        left: told of each residency.
     """
 
-    def __init__(self, models: Sequence[WorkloadModel], gpu_bytes: int, requests: int) -> None:
+    def __init__(self, models: Sequence[WorkloadModel], gpu_bytes: int, requests: int, left: Left) -> None:
+        self._left = left
         self.waits = array("d", bytes(8 * requests))
         self._places = {model.name: _Place(model, min(model.bytes, gpu_bytes) / GIB) for model in models}
         self._by_index = tuple(self._places.values())
@@ -181,6 +192,7 @@ class Ledger:
     def _leave(self, place: _Place, at: float) -> None:
         if place.held_since is not None:
             self._sums.gib_seconds += place.gib * (at - place.held_since)
+            self._left(place.model.name, place.held_since, at)
         if place.idle_since is not None:
             self._sums.idle_gib_seconds += place.gib * (at - place.idle_since)
         place.held_since = place.idle_since = place.taken_by = None

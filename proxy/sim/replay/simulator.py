@@ -15,7 +15,7 @@ from proxy.sim.replay.agenda import Agenda
 from proxy.sim.replay.contender import Direct
 from proxy.sim.replay.direct import DirectFront
 from proxy.sim.replay.managed import ManagedFront
-from proxy.sim.replay.result import Ledger, Result
+from proxy.sim.replay.result import Ledger, Left, Result, unnoticed
 from proxy.sim.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ SEQUENTIAL_SERVICE_SECONDS = 0.01
 _PATIENCE_SECONDS = 3600.0
 
 
-def simulate(workload: Workload, machine: MachineSpec, contender: Contender, *, seed: int, overlapping: bool) -> Result:
+def simulate(
+    workload: Workload,
+    machine: MachineSpec,
+    contender: Contender,
+    *,
+    seed: int,
+    overlapping: bool,
+    left: Left = unnoticed,
+) -> Result:
     """Replay a workload; the same arguments give the same result to the last bit.
 
     Args:
@@ -38,15 +46,25 @@ def simulate(workload: Workload, machine: MachineSpec, contender: Contender, *, 
         seed: of what Ollama leaves to chance, the order of its models' digests included.
         overlapping: requests arrive at their times. If not, one at a time: each at its time, or when the one before it
             is over, and answers take 0.01 s at most.
+        left: called for each residency when it is over, or the workload is, with the model's name, the time at which
+            its load began, and the time at which it left.
     """
-    return _Replay(workload, machine, contender, seed, overlapping=overlapping).run()
+    ledger = Ledger(workload.models, machine.gpu_bytes, len(workload.arrivals), left)
+    return _Replay(workload, machine, contender, seed, ledger, overlapping=overlapping).run()
 
 
 class _Replay:
     """One replay under way."""
 
     def __init__(
-        self, workload: Workload, machine: MachineSpec, contender: Contender, seed: int, *, overlapping: bool
+        self,
+        workload: Workload,
+        machine: MachineSpec,
+        contender: Contender,
+        seed: int,
+        ledger: Ledger,
+        *,
+        overlapping: bool,
     ) -> None:
         self._arrivals = workload.arrivals
         self._overlapping = overlapping
@@ -54,7 +72,7 @@ class _Replay:
         self._waiting: dict[int, float] = {}
         self._watched = False
         self._agenda = Agenda()
-        self._ledger = Ledger(workload.models, machine.gpu_bytes, self._unfinished)
+        self._ledger = ledger
         specs = _specs(workload, seed)
         self._scheduler = Scheduler(_options(machine, contender), random.Random(seed))  # noqa: S311 - a simulation
         self._front = (

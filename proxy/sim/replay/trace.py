@@ -101,3 +101,40 @@ class DrawnModels:
 def _renamed(model: WorkloadModel, identity: str) -> WorkloadModel:
     family, _, tag = model.name.partition(":")
     return WorkloadModel(f"{family}-{identity}:{tag or 'latest'}".lower(), model.bytes, model.load_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModels:
+    """Workloads from a trace whose ids are names of models.
+
+    Attributes:
+        trace: the requests.
+        known: models by their names. A name that is missing here gets a model drawn by the seed.
+        catalogue: the models to draw from.
+        gpu_bytes: what is drawn fits into it.
+    """
+
+    trace: Trace
+    known: tuple[WorkloadModel, ...]
+    catalogue: tuple[WorkloadModel, ...]
+    gpu_bytes: int
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The names that models are drawn for."""
+        names = {model.name for model in self.known}
+        return tuple(name for name in self.trace.ids if name not in names)
+
+    def of(self, seed: int) -> Workload:
+        """Make the workload of this seed: the same for all of them, if every model is known.
+
+        Raises:
+            TraceError: a model is to be drawn, and none of the catalogue fits.
+        """
+        by_name = {model.name: model for model in self.known}
+        drawn = Assignment(self.catalogue, self.gpu_bytes, len(self.trace.ids)).of(self.trace, seed).models
+        models = tuple(
+            by_name.get(name) or WorkloadModel(name, model.bytes, model.load_seconds)
+            for name, model in zip(self.trace.ids, drawn, strict=True)
+        )
+        return Workload(models, self.trace.arrivals)

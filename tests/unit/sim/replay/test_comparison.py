@@ -1,5 +1,5 @@
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -7,6 +7,7 @@ from proxy.domain.units import GIB
 from proxy.sim.replay.comparison import Comparison, Estimate, Figures, Plan, compare, steps
 from proxy.sim.replay.contender import MachineSpec
 from proxy.sim.replay.contenders import CONTENDERS
+from proxy.sim.replay.table import comparison_table
 from proxy.sim.replay.workload import Arrival, Workload, WorkloadModel
 from tests.unit.sim.replay.test_simulator import SETTINGS
 
@@ -92,3 +93,21 @@ def test_percentiles_of_waits_are_among_them():
 
 def test_a_plan_can_be_sent_to_another_process():
     assert pickle.loads(pickle.dumps(PLAN)) == PLAN  # noqa: S301 - our own bytes
+
+
+def test_overlapping_requests_have_no_bound():
+    comparison = compare(replace(PLAN, overlapping=True), ["lru"], [1], jobs=1)
+    assert not comparison.bounds
+    assert "bound on" not in comparison_table(comparison)
+
+
+def test_the_table_has_a_line_for_each_contender_and_bound():
+    head, *lines = comparison_table(compare(PLAN, ["lru", "adaptive"], [1, 2], jobs=1)).splitlines()
+    assert head.split()[0] == "contender"
+    assert [line.split("  ")[0] for line in lines] == [
+        "ollama",
+        "lru",
+        "adaptive",
+        "bound on demand",
+        "bound ahead of use",
+    ]

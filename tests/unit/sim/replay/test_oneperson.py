@@ -1,5 +1,4 @@
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +8,7 @@ from proxy.sim.replay.rows import TraceError
 from proxy.sim.replay.workload import WorkloadModel
 
 GPU_BYTES = 24 * 10**9
-CATALOGUE = catalogue(Path("tests/data/traces/models.csv"))
+CATALOGUE = catalogue()
 PEOPLE = OnePerson(CATALOGUE, GPU_BYTES)
 MANY = [PEOPLE.of(seed) for seed in range(20)]
 

@@ -49,12 +49,10 @@ def test_servegen_is_cut_after_three_days():
 
 
 def test_the_catalogue_has_sizes_and_the_load_times_of_the_disk():
-    models = {model.name: model for model in catalogue(DATA / "models.csv", "sata")}
+    models = {model.name: model for model in catalogue(disk="sata")}
     assert len(models) == 28
     assert (models["qwen3:8b"].bytes, models["qwen3:8b"].load_seconds) == (5803979776, 11.4)
-    assert {model.load_seconds for model in catalogue(DATA / "models.csv", "warm") if model.name == "qwen3:8b"} == {
-        1.57
-    }
+    assert {model.load_seconds for model in catalogue(disk="warm") if model.name == "qwen3:8b"} == {1.57}
 
 
 def test_a_model_that_is_named_twice_is_refused(tmp_path):

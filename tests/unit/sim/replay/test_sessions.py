@@ -1,12 +1,11 @@
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 from proxy.sim.replay.published import catalogue
 from proxy.sim.replay.sessions import Sessions
 
 GPU_BYTES = 24 * 10**9
-SESSIONS = Sessions(catalogue(Path("tests/data/traces/models.csv"), "warm"), GPU_BYTES)
+SESSIONS = Sessions(catalogue(disk="warm"), GPU_BYTES)
 
 
 def test_the_same_seed_makes_the_same_sessions():
