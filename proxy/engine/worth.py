@@ -65,7 +65,7 @@ def candidate(state: State, resident: Resident, at: float) -> Candidate:
         return_probability=usage.probability(model, at, usage.horizon_seconds),
         load_seconds=load_seconds(state, model, at),
         idle_seconds=usage.idle_seconds(model, at),
-        remaining_seconds=_remaining_seconds(state, resident, at),
+        remaining_seconds=_remaining_seconds(state, resident),
         pinned=state.settings.rule_for(model).pin,
         last_used_at=resident.last_used_at,
     )
@@ -121,9 +121,8 @@ def known_bytes(state: State) -> dict[str, int]:
     return {model: size for model in state.usage.models if (size := likely_bytes(state, model))}
 
 
-def _remaining_seconds(state: State, resident: Resident, at: float) -> float:
+def _remaining_seconds(state: State, resident: Resident) -> float:
+    """Answers have no usual length: one that has run for long is no nearer to its end than one that has just begun."""
     if resident.idle:
         return 0.0
-    usual = state.usage.service_seconds(resident.model, _PRIOR_SERVICE_SECONDS)
-    longest = max(usual - (at - since) for since in resident.serving.values())
-    return max(_LEAST_REMAINING_SECONDS, longest)
+    return max(_LEAST_REMAINING_SECONDS, state.usage.service_seconds(resident.model, _PRIOR_SERVICE_SECONDS))

@@ -14,6 +14,9 @@ FILL = 0.8
 PINNED_LOSS_SECONDS = 1e6
 """What losing a pinned model counts: more than anything else together, and finite, so that plans still compare."""
 
+DRAIN_WEIGHT = 3.0
+"""How many wait for each second until a busy model is idle: who needs the room, others behind, who wants the model."""
+
 _SOLE_WAIT_SECONDS, _LONG_WAIT_SECONDS, _SHORT_WAIT_SECONDS = 0.4, 5.0, 0.25
 _SURPRISE = 0.75
 
@@ -89,8 +92,9 @@ def doubt(mask: int, believers: int) -> float:
 
 
 def _loss(resident: Resident) -> float:
-    """What it costs if this resident leaves: its loss, and the rest of what it serves."""
-    return (PINNED_LOSS_SECONDS if resident.pinned else resident.loss_seconds) + resident.remaining_seconds
+    """What it costs if this resident leaves: its loss, and that everyone waits for the rest of what it serves."""
+    drain_seconds = DRAIN_WEIGHT * resident.remaining_seconds
+    return (PINNED_LOSS_SECONDS if resident.pinned else resident.loss_seconds) + drain_seconds
 
 
 def _surprises(other: Resident, leaving: Resident) -> bool:

@@ -130,9 +130,8 @@ def test_a_resident_can_be_left_out() -> None:
     assert [resident.model for resident in memory.residents] == ["small:latest"]
 
 
-def test_a_busy_resident_is_expected_to_run_for_what_is_left_of_its_usual_time_but_never_for_nothing() -> None:
+def test_a_busy_resident_is_expected_to_run_for_its_usual_time_however_long_it_has_run() -> None:
     script = Transcript(SIZES).warmed("small")
-    usual = script.engine.state.usage.service_seconds("small:latest", -1.0)
     first = script.asks("small")
     script.after(30).ends(first)
     usual = script.engine.state.usage.service_seconds("small:latest", -1.0)
@@ -143,12 +142,15 @@ def test_a_busy_resident_is_expected_to_run_for_what_is_left_of_its_usual_time_b
 
     assert remaining() == 0
     script.asks("small")
-    script.after(4)
-    assert remaining() == pytest.approx(usual - 4)
-    script.asks("small")
-    assert remaining() == pytest.approx(usual)  # the younger one
+    assert remaining() == usual
     script.after(1000)
-    assert remaining() == 0.5
+    assert remaining() == usual
+
+
+def test_a_busy_resident_is_never_expected_to_be_idle_at_once() -> None:
+    script = Transcript(SIZES).warmed("small")  # answered in no time
+    script.asks("small")
+    assert worth.memory(script.engine.state, script.at).residents[0].remaining_seconds == 0.5
 
 
 def test_every_model_that_was_ever_used_may_be_wanted_next() -> None:

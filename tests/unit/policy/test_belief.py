@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.policy.belief import PINNED_LOSS_SECONDS, Belief, bits, doubt
+from proxy.policy.belief import DRAIN_WEIGHT, PINNED_LOSS_SECONDS, Belief, bits, doubt
 from tests.unit.policy.values import GIB, memory, resident
 
 
@@ -22,10 +22,10 @@ def test_residents_are_ranked_by_loss_then_by_oldest_use_then_by_name_and_pins_c
     assert belief.free_to_leave == 0b01111
 
 
-def test_what_a_busy_resident_still_has_to_serve_counts_as_loss():
+def test_what_a_busy_resident_still_has_to_serve_counts_as_loss_for_all_who_wait():
     belief = Belief(memory(resident("busy", loss=1, remaining=5), resident("idle", loss=2)))
     assert ranked(belief) == ["idle", "busy"]
-    assert belief.losses == (2, 6)
+    assert belief.losses == (2, 1 + DRAIN_WEIGHT * 5)
     assert belief.idle == 0b01
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from proxy.policy import Need
+from proxy.policy.belief import DRAIN_WEIGHT
 from proxy.policy.room import make_room
 from tests.unit.policy.values import GIB, memory, resident
 
@@ -75,8 +76,8 @@ def test_the_victim_with_the_largest_belief_is_unloaded_first():
     assert room.cost_seconds == pytest.approx(2 + 0.5 + (5 - 4.75 / 2))
 
 
-@pytest.mark.parametrize(("idle_loss", "victim"), [(2.9, "idle"), (3.1, "busy")])
-def test_a_busy_victim_costs_what_it_still_has_to_serve_on_top_of_its_loss(idle_loss, victim):
+@pytest.mark.parametrize(("idle_loss", "victim"), [(6.9, "idle"), (7.1, "busy")])
+def test_a_busy_victim_costs_three_times_what_it_still_has_to_serve_on_top_of_its_loss(idle_loss, victim):
     residents = [resident("busy", loss=1, remaining=2), resident("idle", loss=idle_loss)]
     room = make_room(memory(*residents, max_models=2), SMALL)
     assert room.victims == (victim,)
@@ -88,7 +89,7 @@ def test_when_only_busy_models_could_make_room_their_remaining_seconds_are_count
     room = make_room(memory(*residents, max_models=2), SMALL)
     assert room.victims == ("short",)
     assert not room.idle
-    assert room.cost_seconds == pytest.approx(1 + 3 + 0.5)
+    assert room.cost_seconds == pytest.approx(1 + DRAIN_WEIGHT * 3 + 0.5)
     assert room.reason == "short leaves: expected loss 1s, reload 5s, idle 1m, busy for 3s more"
 
 
