@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from proxy.settings.yaml_loader import KeyPath
 
 _OLLAMAS_OWN = 3
+_ENOUGH_DAYS = 2
 
 
 @click.command()
@@ -72,6 +73,8 @@ def _show(source: Replayable, plan: Plan, advice: list[Advice]) -> None:
     requests, days = len(source.models.trace.arrivals), source.models.trace.arrivals[-1].at / 86400
     memory = format_bytes(plan.machine.gpu_bytes)
     click.echo(f"{source.name}: {requests} requests in {days:.1f} days, replayed on {memory} of GPU memory.")
+    if days < _ENOUGH_DAYS:
+        click.secho("That is little to go by: come back after some days of use.", fg="yellow")
     for one in advice:
         value = "stay as it is" if one.value is None else str(one.value).lower()
         also = (

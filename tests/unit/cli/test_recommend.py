@@ -29,6 +29,7 @@ def test_each_setting_has_its_evidence(tmp_path):
     result = run(tmp_path / "mine.csv")
     assert result.exit_code == 0
     assert result.output.startswith(f"{tmp_path / 'mine.csv'}: 40 requests in 0.3 days, replayed on 48GiB")
+    assert "That is little to go by" in result.output
     for key in ("memory.max_models: 5;", "memory.budget: ", "memory.price: ", "models."):
         assert f"\n{key}" in result.output
     assert "OLLAMA_MAX_LOADED_MODELS=5" in result.output
