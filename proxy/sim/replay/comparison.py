@@ -6,11 +6,12 @@ import os
 import random
 from collections.abc import Hashable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import product, starmap
 from statistics import fmean, quantiles
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from proxy.sim.replay.contenders import REFERENCE, enter
 from proxy.sim.replay.optimum import Capacity, least_load_seconds
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 _RESAMPLES: Final = 2000
 _PERCENT: Final = 100
 _Thing = TypeVar("_Thing")
+
+
+class _Do(Protocol):
+    """Calls a function with each of many arguments; what it returns comes in their order, as soon as it is there."""
+
+    def __call__(self, function: Callable[..., _Thing], arguments: Sequence[tuple[Any, ...]], /) -> Iterable[_Thing]:
+        """Call it."""
+        ...
 
 
 class Source(Hashable, Protocol):
@@ -176,24 +185,38 @@ def compare(
         done: called after each replay, `steps` times.
     """
     contenders, chosen = tuple(dict.fromkeys((REFERENCE, *names))), tuple(seeds)
-    runs, bounded_seeds = list(product(chosen, contenders)), () if plan.overlapping else chosen
-    jobs = min(jobs or os.cpu_count() or 1, steps(contenders, chosen))
-    if jobs == 1:
-        figures = [_measured(plan, name, seed) for seed, name in _counted(runs, done)]
-        bounds = [_bounds(plan, seed) for seed in _counted(bounded_seeds, done)]
-    else:
-        with ProcessPoolExecutor(jobs) as pool:
-            measured = [pool.submit(_measured, plan, name, seed) for seed, name in runs]
-            bounded = [pool.submit(_bounds, plan, seed) for seed in bounded_seeds]
-            figures = [future.result() for future in _counted(measured, done)]
-            bounds = [future.result() for future in _counted(bounded, done)]
+    runs = [(plan, name, seed) for seed, name in product(chosen, contenders)]
+    bounded = [] if plan.overlapping else [(plan, seed) for seed in chosen]
+    with _workers(jobs, len(runs) + len(bounded)) as do:
+        measured, bounds = do(_measured, runs), do(_bounds, bounded)
+        figures = list(_counted(measured, done))
+        found = list(_counted(bounds, done))
     by_name = {name: figures[number :: len(contenders)] for number, name in enumerate(contenders)}
-    return Comparison(chosen, by_name, bounds)
+    return Comparison(chosen, by_name, found)
+
+
+def measure(
+    runs: Sequence[tuple[Plan, str, int]], *, jobs: int = 0, done: Callable[[], None] = lambda: None
+) -> list[Figures]:
+    """Replay (plan, contender, seed) each, in as many processes at a time; `done` is called after each."""
+    with _workers(jobs, len(runs)) as do:
+        return list(_counted(do(_measured, runs), done))
 
 
 def steps(names: Iterable[str], seeds: Sequence[int]) -> int:
     """How many times `compare` says that something is done, at most."""
     return len(seeds) * (len({REFERENCE, *names}) + 1)
+
+
+@contextmanager
+def _workers(jobs: int, tasks: int) -> Iterator[_Do]:
+    """Give what calls a function with each of many arguments, in this process if one is enough."""
+    processes = min(jobs or os.cpu_count() or 1, tasks)
+    if processes <= 1:
+        yield starmap
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield lambda function, arguments: pool.map(function, *zip(*arguments, strict=True)) if arguments else ()
 
 
 def _measured(plan: Plan, name: str, seed: int) -> Figures:

@@ -7,6 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from proxy.policy import UsageBook
+from proxy.policy.state import mapping, number
 from proxy.sim.replay.rows import TraceError
 from proxy.sim.replay.trace import Trace
 from proxy.sim.replay.workload import WorkloadModel
@@ -59,12 +60,14 @@ def history_models(path: Path) -> dict[str, WorkloadModel]:
     """
     try:
         saved = Database(path).saved_state()
-        state = json.loads(saved[1]) if saved else {}
+        state = mapping({"state": json.loads(saved[1] if saved else "{}")}, "state")
         book = UsageBook.from_state(state) if state else UsageBook()
+        sizes = mapping(state, SIZES_KEY) if SIZES_KEY in state else {}
+        learnt = {name: int(number(sizes, name)) for name in sizes}
     except (sqlite3.Error, ValueError) as error:
         raise TraceError(f"{path}: expected a usage history of keepwarm with statistics ({error})") from error
     models = {}
-    for name, size in state.get(SIZES_KEY, {}).items():
+    for name, size in learnt.items():
         prior = 1.0 + size / _DISK_BYTES_PER_SECOND
         models[name] = WorkloadModel(name, size, book.load_seconds(name, prior, page_cache_warm=False))
     return models

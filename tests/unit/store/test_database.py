@@ -1,3 +1,4 @@
+import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -56,3 +57,16 @@ def test_a_write_that_fails_in_its_middle_leaves_nothing(database: Database) -> 
         database.write([row(1.0), row(2.0**70), row(2**70)], (1, "{}"), None)
     assert list(database.rows(0.0)) == []
     assert database.read_state() is None
+
+
+def test_the_saved_state_can_be_read_without_writing(database: Database) -> None:
+    database.write([], (1, "{}"), None)
+    before = database.path.read_bytes()
+    assert Database(database.path).saved_state() == (1, "{}")
+    assert database.path.read_bytes() == before
+
+
+def test_reading_only_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        Database(tmp_path / "none.sqlite").saved_state()
+    assert not (tmp_path / "none.sqlite").exists()

@@ -1,8 +1,10 @@
+import json
 import sqlite3
 
 import pytest
 
-from proxy.sim.replay.history import history_rows, history_trace
+from proxy.policy import UsageBook
+from proxy.sim.replay.history import history_models, history_rows, history_trace
 from proxy.sim.replay.rows import TraceError
 from proxy.store.database import Database
 from proxy.store.row import RequestRow
@@ -78,3 +80,33 @@ def test_an_empty_history_is_refused(tmp_path):
     database.close()
     with pytest.raises(TraceError, match="expected at least one request"):
         history_trace(database.path)
+
+
+def saved(tmp_path, state):
+    database = Database(tmp_path / "usage.sqlite")
+    database.write([ROW], (1, json.dumps(state)), None)
+    database.close()
+    return database.path
+
+
+def test_models_have_the_sizes_and_load_times_that_were_learnt(tmp_path):
+    book = UsageBook()
+    for model in ("seen:x", "unseen:x", "unsized:x"):
+        book.arrived(model, 1.0)
+    book.loaded("seen:x", 4.0, page_cache_warm=False)
+    book.loaded("seen:x", 1.0, page_cache_warm=True)
+    models = history_models(saved(tmp_path, {**book.to_state(), "bytes": {"seen:x": 10**9, "unseen:x": 5 * 10**9}}))
+    assert {name: (model.bytes, model.load_seconds) for name, model in models.items()} == {
+        "seen:x": (10**9, 4.0),
+        "unseen:x": (5 * 10**9, 3.0),  # 1 s and 5 GB at 2.5 GB/s
+    }
+
+
+def test_a_history_without_statistics_knows_no_models(history):
+    assert not history_models(history)
+
+
+@pytest.mark.parametrize("state", [{"version": 99}, "no mapping", {**UsageBook().to_state(), "bytes": {"a": "big"}}])
+def test_statistics_that_are_none_are_refused(tmp_path, state):
+    with pytest.raises(TraceError, match=r"usage\.sqlite: expected a usage history of keepwarm with statistics"):
+        history_models(saved(tmp_path, state))

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.sim.replay.published import azure
 from proxy.sim.replay.rows import TraceError
-from proxy.sim.replay.trace import Assignment, DrawnModels, Trace
+from proxy.sim.replay.trace import Assignment, DrawnModels, KnownModels, Trace
 from proxy.sim.replay.workload import WorkloadModel
 
 SMALL, BIG = WorkloadModel("small:1b", 10, 1.0), WorkloadModel("big", 100, 9.0)
@@ -50,3 +50,13 @@ def test_a_gpu_that_nothing_fits_into_is_refused():
 def test_a_drawn_workload_depends_on_the_seed_only():
     source = DrawnModels(azure, Path("tests/data/traces/azure.csv"), Assignment((SMALL, BIG), gpu_bytes=100, max_ids=3))
     assert source.of(1) == source.of(1) != source.of(2)
+
+
+def test_models_that_are_known_stay_and_others_are_drawn():
+    known = WorkloadModel("b", 77, 7.0)
+    source = KnownModels(TRACE, (known,), (SMALL, BIG), gpu_bytes=100)
+    assert source.unknown == ("a", "c")
+    drawn = [source.of(seed) for seed in range(20)]
+    assert all(workload.models[1] == known and workload.arrivals == TRACE.arrivals for workload in drawn)
+    assert [model.name for model in drawn[0].models] == ["a", "b", "c"]
+    assert len({workload.models for workload in drawn}) == 4
