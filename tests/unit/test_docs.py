@@ -52,7 +52,7 @@ def slugs(page: Path) -> set[str]:
 
 @pages
 def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+    for target in re.findall(r"(?:\]\(|\bsrc=\"|srcset=\")([^)\s\"]+)", prose(page)):
         if target.startswith("https://"):
             continue
         file, _, heading = target.partition("#")
