@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 
 from proxy.domain.settings import EngineSettings, with_tag
+from proxy.settings.access import Access
 from proxy.settings.sections import (
     Admin,
     KeepAlive,
@@ -29,8 +30,15 @@ from proxy.settings.sections import (
 from proxy.settings.values import Duration, ModelPattern, PolicyName, Precedence
 
 AFTER_RESTART: Final = (
-    *(("server", "listen"), ("server", "shutdown_grace"), ("admin", "listen"), ("upstream", "url")),
-    *(("upstream", "connect_timeout"), ("metrics", "max_models"), ("store", "path"), ("store", "retention")),
+    *(("server", "listen"), ("server", "shutdown_grace"), ("server", "tls")),
+    *(("admin", "listen"), ("admin", "private_network"), ("upstream", "url")),
+    *(
+        ("limits", "header"),
+        ("upstream", "connect_timeout"),
+        ("metrics", "max_models"),
+        ("store", "path"),
+        ("store", "retention"),
+    ),
 )
 """The keys whose change takes effect only after a restart: what they describe is made once and open all the time."""
 
@@ -47,6 +55,7 @@ class Settings(Section):
     admin: Admin = _section(Admin)
     upstream: Upstream = _section(Upstream)
     limits: Limits = _section(Limits)
+    access: Access = _section(Access)
     memory: Memory = _section(Memory)
     residency: Residency = _section(Residency)
     policy: PolicyName = key(
@@ -127,4 +136,5 @@ class Settings(Section):
             client_keep_alive=self.client_keep_alive,
             max_wait_seconds=self.max_wait,
             rules=tuple((pattern, model.rule()) for pattern, model in self.models.items()),
+            client_weights=dict(self.access.weights),
         )
