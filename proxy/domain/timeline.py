@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from proxy.domain.access import KEYLESS
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import AnswerFigures, Ending, RequestArrived, RequestEnded, ResponseStarted
 
@@ -32,6 +33,7 @@ class FinishedRequest(NamedTuple):
         ttft_seconds: from its arrival to the first byte of the answer's body; None: there was none.
         e2e_seconds: from its arrival to its end.
         figures: what Ollama told in the answer's last object.
+        client: name of the client's key, or that of all without one.
     """
 
     at: float
@@ -46,6 +48,7 @@ class FinishedRequest(NamedTuple):
     ttft_seconds: float | None
     e2e_seconds: float
     figures: AnswerFigures
+    client: str = KEYLESS
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class _Live:
             ttft_seconds=None if self.started_at is None else self.started_at - at,
             e2e_seconds=ended.at - at,
             figures=ended.figures,
+            client=self.arrived.client,
         )
 
 

@@ -36,22 +36,22 @@ def path_class(path: str) -> str:
     return next((folder for folder in _PASSTHROUGH_FOLDERS if path.startswith(folder + "/")), OTHER)
 
 
-class ModelNames:
-    """The model names that have a label of their own: the first `max_models`; the rest share `other`."""
+class LabelNames:
+    """The names (of models, of clients) that have a label of their own: the first `most`; the rest share `other`."""
 
-    def __init__(self, max_models: int) -> None:
-        """`max_models` >= 0. No name is ever taken back: counters must not jump."""
-        self._max_models = max_models
+    def __init__(self, most: int) -> None:
+        """`most` >= 0. No name is ever taken back: counters must not jump."""
+        self._most = most
         self._names: set[str] = set()
 
-    def label(self, model: str, *, known: bool = True) -> str:
-        """Return the label for a model; one that Ollama does not know gets no label of its own."""
-        if model in self._names:
-            return model
-        if not known or len(self._names) >= self._max_models:
+    def label(self, name: str, *, known: bool = True) -> str:
+        """Return the label for a name; a model that Ollama does not know gets no label of its own."""
+        if name in self._names:
+            return name
+        if not known or len(self._names) >= self._most:
             return OTHER
-        self._names.add(model)
-        return model
+        self._names.add(name)
+        return name
 
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)

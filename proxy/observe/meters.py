@@ -45,13 +45,16 @@ class Meters:
         return Histogram(f"keepwarm_{name}", meaning, labels, registry=self.registry, buckets=buckets)
 
     def _requests(self) -> None:
-        self.requests = self._add(Counter, "requests", "Model requests that are over", ("model", "endpoint", "outcome"))
+        self.requests = self._add(
+            Counter, "requests", "Model requests that are over", ("model", "endpoint", "outcome", "client")
+        )
+        self.refused = self._add(Counter, "refused_requests", "Requests that keepwarm refused itself", ("status",))
         self.ttft = Children(
             self._histogram("ttft_seconds", "Arrival to first byte of the answer's body", ("model", "outcome"))
         )
         self.e2e = Children(self._histogram("e2e_seconds", "Arrival to end of the answer", ("model", "outcome")))
         self.load_wait = Children(self._histogram("load_wait_seconds", "Time cold requests were held", ("model",)))
-        self.tokens = self._add(Counter, "tokens", "Tokens, as Ollama counts them", ("model", "direction"))
+        self.tokens = self._add(Counter, "tokens", "Tokens, as Ollama counts them", ("model", "direction", "client"))
         self.prompt_seconds = self._add(
             Counter, "prompt_evaluation_seconds", "Time that Ollama evaluated prompts", ("model",)
         )

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from proxy.domain.effects import Cause, Left, Loaded, ManagementFailed, Outcome, Regretted
 from proxy.domain.events import Ending, RequestArrived
 from proxy.observe.gauges import gauges
-from proxy.observe.labels import ModelNames, path_class
+from proxy.observe.labels import LabelNames, path_class
 from proxy.observe.meters import Meters
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _EVICTION_CAUSES: Final = frozenset({Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM})
 _COUNTED_AT_ONCE: Final = 32
+_MAX_CLIENTS: Final = 100
 _RELOAD_CAUSES: Final = frozenset({Cause.RELOAD, Cause.SPILL})
 
 
@@ -37,7 +38,8 @@ class Metrics:
 
     def __init__(self, max_models: int) -> None:
         """At most `max_models` models (>= 0) get a label of their own, the rest share `model="other"`."""
-        self._names = ModelNames(max_models)
+        self._names = LabelNames(max_models)
+        self._clients = LabelNames(_MAX_CLIENTS)
         self._meters = Meters()
         self._uncounted: list[FinishedRequest] = []
 
@@ -68,6 +70,10 @@ class Metrics:
         """Count it as over. `path` is the client's own; only its class becomes a label."""
         self._meters.passthrough_in_flight.dec()
         self._meters.passthrough(path_class(path), ending).inc()
+
+    def refused(self, status: int) -> None:
+        """Count a request that keepwarm itself refused with this status, before it reached Ollama."""
+        self._meters.refused(str(status)).inc()
 
     def upstream_up(self, *, up: bool) -> None:
         """Note whether Ollama answered."""
@@ -127,20 +133,21 @@ class Metrics:
 
     def _request(self, request: FinishedRequest) -> None:
         label, result = self._names.label(request.model, known=request.known), _result(request)
-        self._meters.requests(label, request.endpoint, result).inc()
+        client = self._clients.label(request.client)
+        self._meters.requests(label, request.endpoint, result, client).inc()
         if request.outcome is Outcome.COLD:
             self._meters.load_wait(label).observe(request.wait_seconds)
         if result == request.outcome:
             self._meters.e2e(label, result).observe(request.e2e_seconds)
             if request.ttft_seconds is not None:
                 self._meters.ttft(label, result).observe(request.ttft_seconds)
-        self._figures(label, request)
+        self._figures(label, client, request)
 
-    def _figures(self, label: str, request: FinishedRequest) -> None:
+    def _figures(self, label: str, client: str, request: FinishedRequest) -> None:
         meters, figures = self._meters, request.figures
         for child, amount in (
-            (meters.tokens(label, "in"), figures.prompt_tokens),
-            (meters.tokens(label, "out"), figures.generated_tokens),
+            (meters.tokens(label, "in", client), figures.prompt_tokens),
+            (meters.tokens(label, "out", client), figures.generated_tokens),
             (meters.prompt_seconds(label), figures.prompt_seconds),
             (meters.generation_seconds(label), figures.generation_seconds),
         ):

@@ -20,7 +20,6 @@ _NAMES: Final = ", ".join(RequestRow._fields)
 _INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES "  # noqa: S608 - our own names
 _ROW: Final = f"({', '.join('?' * len(RequestRow._fields))})"
 _ROWS_AT_ONCE: Final = 500
-_SELECT: Final = f"SELECT {_NAMES} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
 _SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
 
 
@@ -78,7 +77,10 @@ class Database:
         """Yield the rows that arrived at this time or later, oldest first."""
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
-            for values in connection.execute(_SELECT, (since,)):
+            there = {column[1] for column in connection.execute("PRAGMA table_info(requests)")}
+            names = [name for name in RequestRow._fields if name in there]  # an earlier keepwarm's file lacks the last
+            select = f"SELECT {', '.join(names)} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
+            for values in connection.execute(select, (since,)):
                 yield RequestRow(*values)
 
 

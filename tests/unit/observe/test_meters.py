@@ -33,6 +33,7 @@ def exposed() -> dict[str, tuple[str, frozenset[str]]]:
     metrics.passthrough_started()
     metrics.passthrough_ended("/api/tags", Ending.ANSWERED)
     metrics.config_reloaded(1.0)
+    metrics.refused(401)
     body, _ = metrics.exposition(engine(resident()), STORE)
     return {_name(family): (family.type, _labels(family)) for family in text_string_to_metric_families(body.decode())}
 
