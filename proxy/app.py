@@ -22,12 +22,17 @@ from proxy.observe.log import set_up_logging
 from proxy.observe.metrics import Metrics
 from proxy.policy import UsageBook
 from proxy.server.admin import AdminSources, admin_app
+from proxy.server.admin_guard import guard
 from proxy.server.client_port import ClientPort
 from proxy.server.clock import SteadyClock
 from proxy.server.dispatcher import Dispatcher
+from proxy.server.gate import Gate
 from proxy.server.listeners import client_runner, listen
+from proxy.server.origins import Origins
 from proxy.server.relay import Relay
-from proxy.settings import SettingsError, SettingsFile
+from proxy.server.tls import Certificate
+from proxy.server.waiting import Waiting
+from proxy.settings import SettingsError, SettingsFile, open_doors
 from proxy.store.recorder import request_row
 from proxy.store.usage import UsageStore
 from proxy.upstream.api import OllamaApi, open_session
@@ -36,6 +41,7 @@ from proxy.upstream.gpu import find_probe
 from proxy.upstream.wire import UpstreamPool
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from proxy.domain.effects import Effect
@@ -61,6 +67,8 @@ class App:
         self._timelines = Timelines()
         self._decisions = DecisionLog()
         self._clock = clock
+        access, listen_on = self._settings.access, self._settings.server.listen
+        self._gate = Gate(access, on_loopback=listen_on.is_loopback)
         self._engine = Engine(self._settings.engine(), usage)
         self._restored = store.snapshot().up
         self.client_url = self.admin_url = ""
@@ -80,7 +88,13 @@ class App:
             stack.push_async_callback(catalogue.close)
             probe = await asyncio.to_thread(find_probe, settings.upstream.url)
             dispatcher = self._dispatcher = Dispatcher(
-                self._engine, api, catalogue, self._clock, probe, observers=[self._observe]
+                self._engine,
+                api,
+                catalogue,
+                self._clock,
+                probe,
+                observers=[self._observe],
+                waiting=Waiting(lambda: self._settings.limits.waiting),
             )
             stack.push_async_callback(dispatcher.close)
             self._metrics.config_reloaded(time.time())
@@ -92,18 +106,45 @@ class App:
                 self._measure_lag(),
                 self._file.watch(self._settings_changed, self._settings_refused),
             )
-            admin = web.AppRunner(admin_app(self._admin_sources(), self._metrics, __version__), access_log=None)
-            self.admin_url = await listen(stack, admin, "admin.listen", settings.admin.listen)
+            admin = admin_app(self._admin_sources(), self._metrics, __version__)
+            admin.middlewares.append(
+                guard(lambda: self._settings.admin.token_sha256, needs_no_token=settings.admin.needs_no_token)
+            )
+            self.admin_url = await listen(
+                stack, web.AppRunner(admin, access_log=None), "admin.listen", settings.admin.listen
+            )
             pool = UpstreamPool(settings.upstream.url, settings.upstream.connect_timeout)
             stack.callback(pool.close)
-            port = ClientPort(
-                dispatcher, Relay(pool), catalogue, self._metrics, lambda: self._settings.limits.json_body
-            )
-            grace = settings.server.shutdown_grace
-            self.client_url = await listen(
-                stack, client_runner(port), "server.listen", settings.server.listen, lambda: port.drain(grace)
-            )
+            await self._listen_for_clients(stack, dispatcher, pool, catalogue)
             yield
+
+    async def _listen_for_clients(
+        self, stack: AsyncExitStack, dispatcher: Dispatcher, pool: UpstreamPool, catalogue: Catalogue
+    ) -> None:
+        settings, metrics = self._settings, self._metrics
+        port = ClientPort(
+            dispatcher,
+            Relay(pool),
+            catalogue,
+            metrics,
+            lambda: self._settings.limits.json_body,
+            self._gate,
+            Origins(pool),
+        )
+        runner = client_runner(port, settings.limits.header, lambda: self._settings.limits.connections, metrics.refused)
+        tls = await self._certificate(stack, settings)
+        grace = settings.server.shutdown_grace
+        self.client_url = await listen(
+            stack, runner, "server.listen", settings.server.listen, lambda: port.drain(grace), tls
+        )
+
+    async def _certificate(self, stack: AsyncExitStack, settings: Settings) -> ssl.SSLContext | None:
+        files = settings.server.tls
+        if files.certificate is None or files.key is None:
+            return None
+        certificate = await asyncio.to_thread(Certificate, files.certificate, files.key)
+        await self._background(stack, certificate.watch())
+        return certificate.context
 
     def _observe(self, event: Happening, effects: Sequence[Effect]) -> None:
         finished = self._timelines.observe(event, effects)
@@ -164,6 +205,7 @@ class App:
         late = self._file.after_restart
         _log.info("settings reloaded%s", f"; takes effect after a restart: {', '.join(late)}" if late else "")
         self._metrics.config_reloaded(time.time())
+        self._gate.update(settings.access)
         self._dispatcher.post(SettingsChanged(self._clock(), settings.engine()))
 
     def _settings_refused(self, problems: str) -> None:
@@ -203,6 +245,8 @@ async def running_app(settings_file: SettingsFile, clock: SteadyClock | None = N
     """Run the proxy with its usage history, and save the statistics at the end; a simulation brings its own clock."""
     settings = settings_file.current
     set_up_logging(settings.log.level, settings.log.format)
+    for door in open_doors(settings):
+        _log.warning("%s", door)
     store = UsageStore(settings.store.path, settings.store.retention)
     await store.open()
     try:

@@ -7,6 +7,7 @@ import click
 from proxy import __version__
 from proxy.cli.demo import demo
 from proxy.cli.inspect import check, explain, status
+from proxy.cli.key import key
 from proxy.cli.serve import serve
 
 
@@ -16,5 +17,5 @@ def main() -> None:
     """Keep the right Ollama models in GPU memory."""
 
 
-for command in (serve, check, status, explain, demo):
+for command in (serve, check, status, explain, key, demo):
     main.add_command(command)

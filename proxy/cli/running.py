@@ -12,6 +12,7 @@ import click
 from proxy import __version__
 from proxy.app import running_app, serve_until_stopped
 from proxy.server.listeners import ListenError
+from proxy.server.tls import CertificateError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -42,5 +43,5 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(work)
-    except ListenError as error:
+    except (ListenError, CertificateError) as error:
         raise click.ClickException(str(error)) from error

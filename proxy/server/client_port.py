@@ -5,35 +5,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
 
+from proxy.domain.access import Group
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import Ending, RequestEnded, ResponseStarted
 from proxy.domain.model import Endpoint, runs_elsewhere
+from proxy.server.gate import require
+from proxy.server.narrowed import check_names, listed
+from proxy.server.refused import RefusedError
 from proxy.server.relay import ClientLeftError, Relay, UpstreamBrokeError, UpstreamUnreachableError, origin_form
 from proxy.upstream.body import ModelBody
+from proxy.upstream.endpoints import is_list, names_in_body
 from proxy.upstream.errors import error_body
 from proxy.upstream.figures import AnswerTail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from proxy.observe.metrics import Metrics
     from proxy.server.dispatcher import Dispatcher
+    from proxy.server.gate import Gate, Visit
+    from proxy.server.origins import Origins
     from proxy.upstream.catalogue import Catalogue
 
 _ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint}
 _CHANGES_MODELS = frozenset({"/api/pull", "/api/create", "/api/copy", "/api/delete"})
 _THREAD_BYTES = 2**20
 _CLIENT_CLOSED_REQUEST = 499
-
-
-class _TooLargeError(Exception):
-    """The JSON body exceeds the limit."""
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ClientPort:
@@ -46,12 +51,16 @@ class ClientPort:
         catalogue: Catalogue,
         metrics: Metrics,
         json_limit: Callable[[], int],
+        gate: Gate,
+        origins: Origins,
     ) -> None:
         self._dispatcher = dispatcher
         self._relay = relay
         self._catalogue = catalogue
         self._metrics = metrics
         self._json_limit = json_limit
+        self._gate = gate
+        self._origins = origins
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -77,47 +86,67 @@ class ClientPort:
         path = origin_form(request.raw_path).partition("?")[0]
         if "%" in path:
             path = unquote(path)
+        try:
+            visit = self._gate.visit(request, path)
+            return await self._answer(request, path, visit)
+        except RefusedError as refusal:
+            self._metrics.refused(refusal.status)
+            return await self._error(request, path, refusal.status, str(refusal), refusal.headers)
+
+    async def _answer(self, request: web.BaseRequest, path: str, visit: Visit) -> web.StreamResponse:
         endpoint = _ENDPOINTS.get(path) if request.method == "POST" else None
         if endpoint is None:
-            _continue_if_expected(request)
-            return await self._pass(request, path, None)
-        try:
-            content = await _read(request, self._json_limit())
-        except _TooLargeError as error:
-            return _error(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
+            content = None
+            if visit.client.models is not None:
+                content = await _read(request, self._json_limit()) if names_in_body(path) else None
+                check_names(visit.client, path, content)
+            if content is None:
+                _continue_if_expected(request)
+            return await self._pass(request, path, content, visit)
+        if "Origin" in request.headers and "origin" not in visit.dropped:
+            await self._origins.admit(request.headers["Origin"])
+        content = await _read(request, self._json_limit())
         arrived_at = self._dispatcher.now()
         try:
             body = await _parse(endpoint, content)
-        except ValueError:
-            return await self._pass(request, path, content)
+        except ValueError as error:
+            if visit.client.is_limited:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, f"keepwarm can't read the body: {error}") from error
+            return await self._pass(request, path, content, visit)
+        if visit.client.is_limited:
+            require(visit.client, Group.UNLOAD if body.request.is_unload else Group.USE, body.request.model)
         if runs_elsewhere(body.request.model):
-            return await self._pass(request, path, content)
-        return await self._run(request, body, arrived_at)
+            return await self._pass(request, path, content, visit)
+        return await self._run(request, body, arrived_at, visit)
 
-    async def _pass(self, request: web.BaseRequest, path: str, content: bytes | None) -> web.StreamResponse:
+    async def _pass(
+        self, request: web.BaseRequest, path: str, content: bytes | None, visit: Visit
+    ) -> web.StreamResponse:
         """Relay a request that runs no model here."""
         watch = _Passing()
         ending = Ending.CLIENT_GONE
         self._metrics.passthrough_started()
         try:
-            response, ending = await self._exchange(request, path, content, watch)
+            response, ending = await self._exchange(request, path, content, watch, visit)
         finally:
             if path in _CHANGES_MODELS or path.startswith("/api/blobs/"):
                 self._catalogue.forget()
             self._metrics.passthrough_ended(path, ending)
         return response
 
-    async def _run(self, request: web.BaseRequest, body: ModelBody, arrived_at: float) -> web.StreamResponse:
+    async def _run(
+        self, request: web.BaseRequest, body: ModelBody, arrived_at: float, visit: Visit
+    ) -> web.StreamResponse:
         """Relay a request that runs a model, once it is admitted."""
         facts = await self._catalogue.facts(body.request.model) if self._dispatcher.manages else None
         request_id = self._dispatcher.next_id()
         watch = _Answering(self._dispatcher, request_id)
         ending, status = Ending.CLIENT_GONE, 0
         try:
-            forward = await self._dispatcher.admit(request_id, body.request, facts)
+            forward = await self._dispatcher.admit(request_id, body.request, facts, visit.client.name)
             self._count_overhead(forward, arrived_at)
             content = body.with_keep_alive(forward.keep_alive)
-            response, ending = await self._exchange(request, body.request.endpoint.value, content, watch)
+            response, ending = await self._exchange(request, body.request.endpoint.value, content, watch, visit)
             status = response.status
         finally:
             if ending is Ending.CLIENT_GONE and watch.tail.complete():
@@ -127,16 +156,33 @@ class ClientPort:
         return response
 
     async def _exchange(
-        self, request: web.BaseRequest, path: str, content: bytes | None, watch: _Passing
+        self, request: web.BaseRequest, path: str, content: bytes | None, watch: _Passing, visit: Visit
     ) -> tuple[web.StreamResponse, Ending]:
         try:
-            return await self._relay.exchange(request, content, watch), Ending.ANSWERED
+            if visit.client.models is not None and is_list(path):
+                return await listed(self._relay, request, path, visit), Ending.ANSWERED
+            return await self._relay.exchange(request, content, watch, visit.dropped), Ending.ANSWERED
         except UpstreamUnreachableError as error:
-            return _error(path, HTTPStatus.BAD_GATEWAY, str(error)), Ending.UPSTREAM_ERROR
+            return await self._error(request, path, HTTPStatus.BAD_GATEWAY, str(error)), Ending.UPSTREAM_ERROR
         except UpstreamBrokeError:
             return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
         except ClientLeftError:
             return web.Response(status=_CLIENT_CLOSED_REQUEST), Ending.CLIENT_GONE
+
+    async def _error(
+        self, request: web.BaseRequest, path: str, status: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> web.Response:
+        """Answer instead of Ollama, so that web pages can read it whose requests Ollama takes."""
+        origin = request.headers.get("Origin")
+        readable = {} if origin is None else await self._origins.headers(origin)
+        response = web.Response(
+            status=status,
+            body=error_body(path, status, message),
+            content_type="application/json",
+            headers={**headers, **readable},
+        )
+        response.force_close()
+        return response
 
     def _count_overhead(self, forward: Forward, arrived_at: float) -> None:
         if forward.outcome is not Outcome.COLD:
@@ -185,7 +231,7 @@ def _continue_if_expected(request: web.BaseRequest) -> None:
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
     too_large = f"the JSON body is larger than {limit} bytes, keepwarm's limits.json_body"
     if (request.content_length or 0) > limit:
-        raise _TooLargeError(too_large)
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     _continue_if_expected(request)
     if request.content.is_eof() and request.content_length is not None:  # it came with the head, as short ones do
         return request.content.read_nowait()
@@ -194,7 +240,7 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
         parts.append(chunk)
         size += len(chunk)
         if size > limit:
-            raise _TooLargeError(too_large)
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     return b"".join(parts)
 
 
@@ -203,9 +249,3 @@ async def _parse(endpoint: Endpoint, content: bytes) -> ModelBody:
     if len(content) < _THREAD_BYTES:
         return ModelBody(endpoint, content)
     return await asyncio.to_thread(ModelBody, endpoint, content)
-
-
-def _error(path: str, status: HTTPStatus, message: str) -> web.Response:
-    response = web.Response(status=status, body=error_body(path, status, message), content_type="application/json")
-    response.force_close()
-    return response

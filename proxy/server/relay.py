@@ -19,6 +19,8 @@ from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from multidict import CIMultiDict
+
     from proxy.upstream.wire import UpstreamPool
     from proxy.upstream.wire_answer import Answer
 
@@ -51,23 +53,49 @@ class Relay:
     def __init__(self, pool: UpstreamPool) -> None:
         self._pool = pool
 
-    async def exchange(self, request: web.BaseRequest, body: bytes | None, watcher: Watcher) -> web.StreamResponse:
-        """Forward the request, with `body` in place of its own if given, and its answer.
+    async def exchange(
+        self, request: web.BaseRequest, body: bytes | None, watcher: Watcher, dropped: tuple[str, ...] = ()
+    ) -> web.StreamResponse:
+        """Forward the request, with `body` in place of its own if given, without some headers, and its answer.
 
         Raises:
             UpstreamUnreachableError: answer the client with 502.
             UpstreamBrokeError, ClientLeftError: nothing more can be answered.
         """
-        answer = await self._send(request, body)
+        answer = await self._send(request, body, dropped)
         try:
             watcher.started(answer.status)
             return await _answer(request, answer, watcher)
         finally:
             await answer.close()
 
-    async def _send(self, request: web.BaseRequest, body: bytes | None) -> Answer:
+    async def whole(
+        self, request: web.BaseRequest, dropped: tuple[str, ...], most: int
+    ) -> tuple[int, CIMultiDict[str], bytes]:
+        """Forward the request and read its whole answer: status, headers, and at most so many bytes.
+
+        Raises:
+            UpstreamUnreachableError: answer the client with 502.
+            ClientLeftError: nothing more can be answered.
+        """
+        answer = await self._send(request, None, (*dropped, "accept-encoding"))
+        parts, size = [], 0
+        try:
+            while chunk := await answer.read():
+                parts.append(chunk)
+                size += len(chunk)
+                if size > most:
+                    raise UpstreamUnreachableError(f"Ollama's answer is larger than {most} bytes")
+        except BrokenAnswerError as error:
+            raise UpstreamUnreachableError(f"Ollama's answer broke off: {error}") from error
+        finally:
+            await answer.close()
+        return answer.status, end_to_end(answer.headers, "content-length"), b"".join(parts)
+
+    async def _send(self, request: web.BaseRequest, body: bytes | None, dropped: tuple[str, ...]) -> Answer:
         """Nothing is parsed or normalised: all of the target stands as the path."""
-        headers = end_to_end(request.headers, "host", "expect", *(("content-length",) if body is not None else ()))
+        own = ("host", "expect") if body is None else ("host", "expect", "content-length")
+        headers = end_to_end(request.headers, *own, *dropped)
         content = _upload(request) if body is None and request.can_read_body else body
         try:
             return await self._pool.exchange(request.method, origin_form(request.raw_path), headers.items(), content)
