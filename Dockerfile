@@ -4,7 +4,7 @@ FROM python:3.11-slim-bookworm AS build
 RUN python3 -m venv /opt/keepwarm
 COPY pyproject.toml README.md LICENSE /src/
 COPY proxy /src/proxy
-RUN /opt/keepwarm/bin/pip install --no-cache-dir --disable-pip-version-check /src
+RUN /opt/keepwarm/bin/pip install --no-cache-dir --disable-pip-version-check '/src[otel]'
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 11435 --home-dir /var/lib/keepwarm --create-home --shell /usr/sbin/nologin keepwarm

@@ -2,10 +2,11 @@
 SHELL := bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint unit e2e image bench gain clean
+.PHONY: help run demo test lint unit monitoring browser deploy e2e image bench gain fuzz clean
 
 PYTHON := .venv/bin/python
 OLLAMA := tests/e2e/ollama_build/install_ollama.sh
+PROMETHEUS := prometheus promtool:prometheus
 OLLAMA_TOOLS := curl openssl go cmake ninja:ninja-build c++:g++ npm
 
 help: ## list the targets
@@ -14,9 +15,12 @@ help: ## list the targets
 run: .venv/installed ## the proxy in front of the Ollama it finds, or of a simulated one
 	@.venv/bin/keepwarm serve --config config/keepwarm.yaml --or-demo
 
-test: ## everything: lint, unit, e2e, image; installs what it needs (CI runs this)
+demo: .venv/installed ## a simulated Ollama, the proxy and a day of traffic in 24 minutes, with the page to look at
+	@.venv/bin/keepwarm demo --traffic --speed 60 --load-speed 500MiB
+
+test: ## everything: lint, unit, monitoring, browser, deploy, e2e, image; installs what it needs (CI runs this)
 	@rm -f build/not-run
-	@$(MAKE) --no-print-directory lint unit e2e image
+	@$(MAKE) --no-print-directory lint unit monitoring browser deploy e2e image
 	@if [ -s build/not-run ]; then echo "====== NOT RUN on this machine:"; cat build/not-run; else echo "====== all parts ran"; fi
 
 lint: .venv/ready ## ruff, mypy, import-linter
@@ -30,8 +34,17 @@ unit: .venv/ready ## the fast tests: no real Ollama
 	@echo "== unit"
 	@$(PYTHON) -m pytest
 
+monitoring: .venv/ready ## rules, alerts and every expression of the dashboards, with a real Prometheus
+	@.ci/part monitoring "$(PROMETHEUS)" true "$(PYTHON) -m pytest -m monitoring"
+
+browser: .venv/ready ## the tests of the page in headless Chromium; pictures of it in build/screenshots
+	@.ci/part browser chromium true "$(PYTHON) -m pytest -m browser"
+
+deploy: .venv/ready ## Compose file, systemd unit and Helm chart, by their own tools (the first time builds Helm: 90 s)
+	@.ci/part deploy "go systemd-analyze:systemd" tests/deploy/install_helm.sh "$(PYTHON) -m pytest -m deploy tests/deploy"
+
 e2e: .venv/ready ## the tests on the real Ollama with a pretended GPU (the first time builds it: 7 minutes)
-	@.ci/part e2e "$(OLLAMA_TOOLS)" $(OLLAMA) "$(PYTHON) -m pytest -m e2e"
+	@.ci/part e2e "$(OLLAMA_TOOLS) $(PROMETHEUS)" $(OLLAMA) "$(PYTHON) -m pytest -m e2e"
 
 image: ## build the Dockerfile and start the image
 	@.ci/part image "root buildah crun debootstrap ip:iproute2" true tests/image/build_and_run.sh
@@ -41,6 +54,11 @@ bench: .venv/ready ## what the proxy costs, beside nginx and a bare relay
 
 gain: .venv/ready ## what the proxy saves, on the real Ollama with a pretended GPU
 	@.ci/part gain "$(OLLAMA_TOOLS)" $(OLLAMA) "$(PYTHON) tests/bench/gain.py"
+
+fuzz: .venv/ready ## made-up bodies and requests, each for SECONDS (300); a finding stops it
+	@.venv/bin/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@$(PYTHON) tests/fuzz/bodies.py --seconds $(or $(SECONDS),300)
+	@$(PYTHON) tests/fuzz/heads.py --seconds $(or $(SECONDS),300)
 
 clean: ## remove what was generated here (the built Ollama stays in the user's cache)
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -55,5 +73,5 @@ clean: ## remove what was generated here (the built Ollama stays in the user's c
 
 .venv/ready: .venv/installed
 	@echo "== installing what the tests need into .venv"
-	@.venv/bin/pip install -q --disable-pip-version-check -e '.[dev,e2e]'
+	@.venv/bin/pip install -q --disable-pip-version-check -e '.[dev,browser,deploy,e2e]'
 	@touch $@

@@ -50,7 +50,10 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Load the model under this name with these runner options; report LoadEnded, then the residents."""
+    """Load the model under this name with these runner options; report LoadEnded, then the residents.
+
+    `request_id` is the request that it is done for; None: for none. It is the same in the other effects.
+    """
 
     model: str
     name: str
@@ -58,6 +61,7 @@ class Load:
     embedding_only: bool
     keep_alive: int
     reason: str
+    request_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Unload:
     name: str
     cause: Cause
     reason: str
+    request_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class Loaded:
     seconds: float
     bytes: int
     spilled_bytes: int
+    request_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,7 @@ class ManagementFailed:
     model: str
     what: str
     error: str
+    request_id: int | None = None
 
 
 Effect = Forward | Load | Unload | Touch | Settle | Observe | WakeAt | Loaded | Left | Regretted | ManagementFailed

@@ -143,6 +143,21 @@ class SettingsChanged:
     settings: EngineSettings
 
 
+@dataclass(frozen=True, slots=True)
+class PassthroughEnded:
+    """A request that ran no model, or was refused, is over after `seconds`; `path` is its own, without the query.
+
+    `status` is the HTTP status that the client got; 0: none.
+    """
+
+    at: float
+    method: str
+    path: str
+    status: int
+    ending: Ending
+    seconds: float
+
+
 Event = (  # what the engine handles
     RequestArrived
     | RequestEnded
@@ -157,5 +172,5 @@ Event = (  # what the engine handles
     | SettingsChanged
 )
 
-Happening = Event | ResponseStarted
-"""What the observers are told; that an answer begins decides nothing, so the engine does not hear of it."""
+Happening = Event | ResponseStarted | PassthroughEnded
+"""What the observers are told; what decides nothing, the engine does not hear of."""

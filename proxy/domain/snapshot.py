@@ -26,6 +26,8 @@ class ResidentSnapshot:
         loss_seconds: what its absence is expected to cost, in seconds of waiting; None: infinite, it is pinned.
         worth: seconds of waiting that keeping it saves per GiB·hour, to be compared with the price; None: not known.
         reason: the policy's own words for why it is kept.
+        leaving: why it is on its way out; None: it is not.
+        kept_until: when it leaves unless asked for, by our own TTL or Ollama's timer, unix seconds; None: never.
     """
 
     model: str
@@ -41,6 +43,8 @@ class ResidentSnapshot:
     worth: float | None
     pinned: bool
     reason: str
+    leaving: str | None = None
+    kept_until: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what JSON cannot say."""
@@ -70,6 +74,48 @@ class ModelSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitSnapshot:
+    """Requests that are held for one model.
+
+    Attributes:
+        model: canonical name.
+        requests: how many wait, >= 1.
+        since: when the oldest of them arrived, unix seconds.
+        reason: what they wait for, for people.
+    """
+
+    model: str
+    requests: int
+    since: float
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Refuse what JSON cannot say."""
+        _require_finite(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSnapshot:
+    """The load that is under way.
+
+    Attributes:
+        model: canonical name.
+        bytes: memory that it is expected to take; 0: not known.
+        began_at: unix seconds.
+        expected_seconds: how long it is likely to take.
+    """
+
+    model: str
+    bytes: int
+    began_at: float
+    expected_seconds: float
+
+    def __post_init__(self) -> None:
+        """Refuse what JSON cannot say."""
+        _require_finite(self)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSnapshot:
     """The engine's state.
 
@@ -77,31 +123,39 @@ class EngineSnapshot:
         at: unix seconds of this moment.
         budget_bytes: memory that models may take; None: not known, it is being learnt.
         budget_source: where the budget comes from, for people.
+        max_models: how many models Ollama keeps loaded at once, as set or by its own default.
         used_bytes: memory of all residents.
         headroom_bytes: what is free of the budget; negative: more is used than we allow; None: budget not known.
         price: seconds of waiting that one GiB·hour of idle memory is worth.
         settle_seconds: how long freed memory is waited for where it cannot be read.
         upstream_known: whether `/api/ps` answered last time; where not, requests pass as they come.
         waiting: model requests that are held.
+        longest_wait_seconds: how long the oldest of them has been held; 0: none is.
         in_flight: model requests that were forwarded and are not over.
         operation: what the engine is doing now (a load, an unload, settling), for people; None: nothing.
         residents: resident models.
         models: every model that something is known of, residents too.
+        waits: who waits for what, the longest wait first.
+        loading: the load that is under way; None: there is none.
     """
 
     at: float
     budget_bytes: int | None
     budget_source: str
+    max_models: int
     used_bytes: int
     headroom_bytes: int | None
     price: float
     settle_seconds: float
     upstream_known: bool
     waiting: int
+    longest_wait_seconds: float
     in_flight: int
     operation: str | None
     residents: tuple[ResidentSnapshot, ...]
     models: tuple[ModelSnapshot, ...]
+    waits: tuple[WaitSnapshot, ...] = ()
+    loading: LoadSnapshot | None = None
 
     def __post_init__(self) -> None:
         """Refuse what JSON cannot say."""
@@ -123,7 +177,7 @@ class StoreSnapshot:
     dropped_rows: int
 
 
-def _require_finite(snapshot: ResidentSnapshot | ModelSnapshot | EngineSnapshot) -> None:
+def _require_finite(snapshot: ResidentSnapshot | ModelSnapshot | WaitSnapshot | LoadSnapshot | EngineSnapshot) -> None:
     for field in fields(snapshot):
         value = getattr(snapshot, field.name)
         if isinstance(value, float) and not math.isfinite(value):

@@ -24,6 +24,7 @@ class FinishedRequest(NamedTuple):
     """A model request that is over.
 
     Attributes:
+        request_id: its number in the log, counted from the start of the process.
         at: when it arrived, unix seconds.
         model: canonical name; text that a client made up, unless `known`.
         known: whether Ollama knows the model.
@@ -33,9 +34,11 @@ class FinishedRequest(NamedTuple):
         ttft_seconds: from its arrival to the first byte of the answer's body; None: there was none.
         e2e_seconds: from its arrival to its end.
         figures: what Ollama told in the answer's last object.
+        forward: how it was sent on; None: it ended before.
         client: name of the client's key, or that of all without one.
     """
 
+    request_id: int
     at: float
     model: str
     known: bool
@@ -48,6 +51,7 @@ class FinishedRequest(NamedTuple):
     ttft_seconds: float | None
     e2e_seconds: float
     figures: AnswerFigures
+    forward: Forward | None = None
     client: str = KEYLESS
 
 
@@ -56,24 +60,26 @@ class _Live:
     arrived: RequestArrived
     forwarded_at: float | None = None
     started_at: float | None = None
-    outcome: Outcome = Outcome.COLD
+    forward: Forward | None = None
 
     def finish(self, ended: RequestEnded) -> FinishedRequest:
         at = self.arrived.at
         request = self.arrived.request
         return FinishedRequest(
+            request_id=ended.request_id,
             at=at,
             model=request.model,
             known=self.arrived.facts is not None,
             endpoint=request.endpoint,
             options=request.options,
-            outcome=self.outcome,
+            outcome=Outcome.COLD if self.forward is None else self.forward.outcome,
             ending=ended.ending,
             status=ended.status,
             wait_seconds=(ended.at if self.forwarded_at is None else self.forwarded_at) - at,
             ttft_seconds=None if self.started_at is None else self.started_at - at,
             e2e_seconds=ended.at - at,
             figures=ended.figures,
+            forward=self.forward,
             client=self.arrived.client,
         )
 
@@ -97,7 +103,7 @@ class Timelines:
         for effect in effects:
             if isinstance(effect, Forward) and (live := self._live.get(effect.request_id)):
                 live.forwarded_at = event.at
-                live.outcome = effect.outcome
+                live.forward = effect
         if isinstance(event, RequestEnded) and (live := self._live.pop(event.request_id, None)):
             return [live.finish(event)]
         return []

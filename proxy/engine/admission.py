@@ -125,7 +125,7 @@ def _disturbs_nobody(state: State, held: Held, at: float) -> bool:
 def _load(state: State, held: Held, room: Room, at: float) -> None:
     state.draining = frozenset()
     cause = Cause.RELOAD if held.model in state.residents else Cause.COLD
-    operation.begin_load(state, held.wants, held.model, room.victims, cause, room.reason, at)
+    operation.begin_load(state, held.wants, held.model, room.victims, cause, room.reason, at, held.request_id)
 
 
 def _pass_on_group(state: State, held: Held, reason: str, at: float) -> None:

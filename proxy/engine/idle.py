@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause
 from proxy.domain.model import RunnerOptions
+from proxy.domain.units import format_duration
 from proxy.engine import keep_alive, operation, worth
 from proxy.engine.state import Running
 
@@ -40,7 +41,8 @@ class IdleWork:
                 runs = resident.runs or Running(resident.shown, RunnerOptions())
                 keep_alive.touch(state, resident, runs, keep_alive.decide(state, resident.model, at), at)
             if _expires_at(state, resident) <= at:
-                reason = f"idle for {at - resident.last_used_at:.0f} s, worth keeping {resident.ttl_seconds:.0f} s"
+                idle, worth_keeping = format_duration(at - resident.last_used_at), format_duration(resident.ttl_seconds)
+                reason = f"idle for {idle}, worth keeping {worth_keeping}"
                 operation.begin_clearing(state, resident.model, Cause.EXPIRY, reason, at)
                 return
         if at >= self.next_look(state):
@@ -84,6 +86,13 @@ class IdleWork:
             self.pause_seconds = min(_RAREST_LOOK_SECONDS, 2 * self.pause_seconds)
         else:
             operation.begin_clearing(state, ahead.victim, Cause.ROOM_AHEAD, ahead.reason, at)
+
+
+def leaves_at(state: State, resident: Resident) -> float:
+    """When an idle model leaves if nobody asks for it, unix seconds; infinity: never."""
+    if state.settings.rule_for(resident.model).pin:
+        return math.inf
+    return min(resident.expires_at, _expires_at(state, resident))
 
 
 def _renewed_at(state: State, resident: Resident) -> float:

@@ -34,15 +34,29 @@ _LONGEST_SETTLE_SECONDS = 5.0
 
 
 def begin_load(
-    state: State, wants: Running, model: str, victims: Sequence[str], cause: Cause, reason: str, at: float
+    state: State,
+    wants: Running,
+    model: str,
+    victims: Sequence[str],
+    cause: Cause,
+    reason: str,
+    at: float,
+    request_id: int | None = None,
 ) -> None:
-    """Begin to make room for a model and to load it."""
+    """Begin to make room for a model and to load it; `request_id` is the request that it is done for, if any."""
     for victim in victims:
         state.residents[victim].leaving = cause if victim == model else Cause.EVICTION
     if any(victim != model for victim in victims):
         state.usage.evicted(at)
     state.operation = Operation(
-        Stage.UNLOADING, cause, reason, model=model, loads=wants, victims=deque(victims), began_at=at
+        Stage.UNLOADING,
+        cause,
+        reason,
+        model,
+        wants,
+        victims=deque(victims),
+        request_id=request_id,
+        began_at=at,
     )
     state.explain(model, at, f"loaded: {reason}")
     advance(state, at)
@@ -102,7 +116,8 @@ def _unload_next(state: State, operation: Operation, at: float) -> None:
         return
     operation.stage = Stage.UNLOADING
     state.explain(resident.model, at, f"{resident.leaving}: {operation.reason}")
-    state.emit(Unload(resident.model, resident.shown, resident.leaving or operation.cause, operation.reason))
+    cause = resident.leaving or operation.cause
+    state.emit(Unload(resident.model, resident.shown, cause, operation.reason, operation.request_id))
 
 
 def _load(state: State, operation: Operation, at: float) -> None:
@@ -121,6 +136,7 @@ def _load(state: State, operation: Operation, at: float) -> None:
             facts is not None and facts.embedding_only,
             operation.keep_alive,
             operation.reason,
+            operation.request_id,
         )
     )
 
@@ -189,8 +205,8 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
         return
     resident = state.residents.get(operation.model)
     if observed is not None and resident is not None:
-        spilled = observed.spilled_bytes
-        state.emit(Loaded(operation.model, operation.cause, operation.load_seconds, observed.bytes, spilled))
+        spilled, seconds = observed.spilled_bytes, operation.load_seconds
+        state.emit(Loaded(operation.model, operation.cause, seconds, observed.bytes, spilled, operation.request_id))
         if spilled and not operation.repaired and _should_have_fitted(state, operation, observed):
             _repair(state, operation, resident, spilled, at)
             return
@@ -211,7 +227,7 @@ def fail(state: State, what: str, error: str, at: float) -> None:
         return
     _end(state)
     model = operation.model or operation.victims[0]
-    state.emit(ManagementFailed(model, what, error))
+    state.emit(ManagementFailed(model, what, error, operation.request_id))
     state.explain(model, at, f"management failed, {what}: {error}")
     for held in tuple(state.held.values()):
         if held.model == model:

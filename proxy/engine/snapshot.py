@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from proxy.domain.snapshot import EngineSnapshot, ModelSnapshot, ResidentSnapshot
-from proxy.engine import worth
+from proxy.engine import idle, waiting, worth
 
 if TYPE_CHECKING:
     from proxy.engine.state import Resident, State
@@ -22,16 +22,20 @@ def snapshot(state: State, at: float) -> EngineSnapshot:
         at=at,
         budget_bytes=usable,
         budget_source=state.budget.source(state.settings),
+        max_models=state.budget.max_models(state.settings),
         used_bytes=state.used_bytes(),
         headroom_bytes=None if usable is None else usable - state.used_bytes(),
         price=state.settings.price_seconds_per_gib_hour,
         settle_seconds=state.settle_seconds,
         upstream_known=state.known,
         waiting=len(state.held),
+        longest_wait_seconds=max((at - held.arrived_at for held in state.held.values()), default=0.0),
         in_flight=len(state.in_flight),
         operation=None if state.operation is None else f"{state.operation.stage}: {state.operation.reason}",
         residents=tuple(_resident(state, resident, at) for resident in state.residents.values()),
         models=tuple(_model(state, model, at) for model in state.usage.models),
+        waits=waiting.waits(state),
+        loading=waiting.loading(state, at),
     )
 
 
@@ -88,6 +92,8 @@ def _resident(state: State, resident: Resident, at: float) -> ResidentSnapshot:
         worth=hazard * load * _HOUR_SECONDS / gib if gib else None,
         pinned=state.settings.rule_for(model).pin,
         reason=state.learnt(model).kept_because,
+        leaving=resident.leaving,
+        kept_until=_finite(idle.leaves_at(state, resident)),
     )
 
 

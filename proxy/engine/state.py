@@ -110,6 +110,7 @@ class Operation:
         loads: what to load when the victims are gone; None: only room is made.
         model: key of the model to load.
         victims: still to be unloaded, in this order.
+        request_id: the request that it is done for; None: for none.
         others_bytes: what the residents occupied when the load began.
         began_at: when the first step of it was taken, unix seconds.
         abandoned: nobody waits for it any more; it is over when what was begun is reported.
@@ -121,6 +122,7 @@ class Operation:
     model: str | None = None
     loads: Running | None = None
     victims: deque[str] = field(default_factory=deque)
+    request_id: int | None = None
     keep_alive: int = 0
     loading_at: float = 0.0
     load_seconds: float = 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.domain.effects import Forward, KeepAlive, Left, Load, Loaded, ManagementFailed, Regretted, Unload
 from proxy.domain.events import ResidentsObserved, ResidentsUnknown
 from proxy.domain.units import format_bytes, format_duration
-from proxy.observe.log import DECISION
+from proxy.observe.log import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +44,7 @@ class DecisionLog:
         for effect in effects:
             level = _LEVELS.get(type(effect))
             if level is not None and _log.isEnabledFor(level):
-                _log.log(level, "%s", _words(effect), extra={DECISION: _fields(effect)})
+                _log.log(level, "%s", _words(effect), extra={FIELDS: _fields(effect)})
 
     def _upstream(self, event: ResidentsObserved | ResidentsUnknown) -> None:
         """Log only the change: `/api/ps` is asked every few seconds."""
@@ -61,27 +61,34 @@ class DecisionLog:
 def _words(effect: Effect) -> str:
     match effect:
         case Forward(request_id=request_id, outcome=outcome, keep_alive=keep_alive, reason=reason):
-            text = f"request {request_id} forwarded {outcome}, keep_alive {_keep_alive(keep_alive)}: {reason}"
-        case Load(model=model, options=options, keep_alive=keep_alive, reason=reason):
+            text = f"request {request_id} forwarded {outcome}, keep_alive {keep_alive_words(keep_alive)}: {reason}"
+        case Load(model=model, options=options, keep_alive=keep_alive, reason=reason, request_id=request_id):
             context = f", num_ctx {options.num_ctx}" if options.num_ctx else ""
-            text = f"load {model}{context}, keep_alive {_keep_alive(keep_alive)}: {reason}"
-        case Unload(model=model, cause=cause, reason=reason):
-            text = f"unload {model} ({cause}): {reason}"
-        case Loaded(model=model, cause=cause, seconds=seconds, bytes=size, spilled_bytes=spilled):
+            text = f"load {model}{_for(request_id)}{context}, keep_alive {keep_alive_words(keep_alive)}: {reason}"
+        case Unload(model=model, cause=cause, reason=reason, request_id=request_id):
+            text = f"unload {model}{_for(request_id)} ({cause}): {reason}"
+        case Loaded(model, cause, seconds, size, spilled, request_id):
             spill = f", {format_bytes(spilled)} of it spilled to main memory" if spilled else ""
-            text = f"loaded {model} ({cause}) in {format_duration(seconds)}: {format_bytes(size)}{spill}"
+            text = (
+                f"loaded {model}{_for(request_id)} ({cause}) in {format_duration(seconds)}: {format_bytes(size)}{spill}"
+            )
         case Left(model=model, cause=cause, bytes=size):
             text = f"{model} left ({cause}): {format_bytes(size)}"
         case Regretted(model=model, seconds_since=seconds):
             text = f"regret: {model} is asked for again {format_duration(seconds)} after its eviction"
-        case ManagementFailed(model=model, what=what, error=error):
-            text = f"{model}: {what} failed, the requests that needed it pass as they came: {error}"
+        case ManagementFailed(model=model, what=what, error=error, request_id=request_id):
+            text = f"{model}: {what}{_for(request_id)} failed, the requests that needed it pass as they came: {error}"
         case _:
             raise TypeError(f"{effect} has no words")
     return text
 
 
-def _keep_alive(keep_alive: int | KeepAlive) -> str:
+def _for(request_id: int | None) -> str:
+    return "" if request_id is None else f" for request {request_id}"
+
+
+def keep_alive_words(keep_alive: int | KeepAlive) -> str:
+    """Say for how long, as durations are written in the settings, or how else a keep_alive is treated."""
     if isinstance(keep_alive, KeepAlive):
         return keep_alive
     return "for ever" if keep_alive < 0 else format_duration(keep_alive)

@@ -32,7 +32,9 @@ def gauges(engine: EngineSnapshot, store: StoreSnapshot, names: LabelNames) -> I
 def _engine_gauges(engine: EngineSnapshot) -> Iterator[Metric]:
     yield _gauge("requests_in_flight", "Model requests forwarded and not over", engine.in_flight)
     yield _gauge("requests_waiting", "Model requests that are held", engine.waiting)
+    yield _gauge("longest_wait_seconds", "How long the oldest held request waits; 0: none", engine.longest_wait_seconds)
     yield _gauge("residents", "Resident models", len(engine.residents))
+    yield _gauge("residents_limit", "Models that Ollama keeps loaded at once", engine.max_models)
     yield _gauge(
         "memory_budget_bytes", "Memory that models may take; absent while it is not known", engine.budget_bytes
     )
@@ -49,6 +51,8 @@ def _resident_gauges(engine: EngineSnapshot, names: LabelNames) -> Iterator[Metr
         ("resident_bytes", "Memory of the whole model", lambda resident: resident.bytes, sum),
         ("resident_vram_bytes", "The part of it that is on the GPU", lambda resident: resident.vram_bytes, sum),
         ("resident_expiry_seconds", "Time until Ollama unloads it; +Inf: never", expiry, min),
+        ("resident_busy_requests", "Requests that run on it now", lambda resident: resident.busy, sum),
+        ("resident_worth_seconds", "Waiting that keeping it saves per GiB.hour", lambda resident: resident.worth, max),
         ("keep_alive_applied_seconds", "keep_alive last given to Ollama; -1: ever", _keep_alive, min),
     )
     for name, meaning, value_of, merge in of_model:

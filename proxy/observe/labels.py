@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from proxy.domain.model import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 OTHER: Final = "other"
 
@@ -39,18 +39,22 @@ def path_class(path: str) -> str:
 class LabelNames:
     """The names (of models, of clients) that have a label of their own: the first `most`; the rest share `other`."""
 
-    def __init__(self, most: int) -> None:
-        """`most` >= 0. No name is ever taken back: counters must not jump."""
+    def __init__(self, most: int, begin: Callable[[str], None] | None = None) -> None:
+        """`most` >= 0. No name is ever taken back: counters must not jump. `begin` is told each label once."""
         self._most = most
         self._names: set[str] = set()
+        self._begin = begin
 
     def label(self, name: str, *, known: bool = True) -> str:
         """Return the label for a name; a model that Ollama does not know gets no label of its own."""
         if name in self._names:
             return name
-        if not known or len(self._names) >= self._most:
-            return OTHER
-        self._names.add(name)
+        if not known or len(self._names) - (OTHER in self._names) >= self._most:
+            name = OTHER
+        if name not in self._names:
+            self._names.add(name)
+            if self._begin is not None:
+                self._begin(name)
         return name
 
 
@@ -60,14 +64,21 @@ _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 class Children(Generic[_Metric]):
     """A labelled metric whose children are looked up once: `.labels()` costs three times a cached child."""
 
-    def __init__(self, metric: _Metric) -> None:
-        """Wrap a metric that has labels."""
+    def __init__(self, metric: _Metric, together: Iterable[str] = ()) -> None:
+        """Wrap a metric that has labels.
+
+        `together`: values of the last label whose children all begin with the first one, at 0: what begins with its
+        first event is not seen to rise, so Prometheus' `increase()` would miss that event.
+        """
         self._labels: Callable[..., _Metric] = metric.labels
+        self._together = tuple(together)
         self._children: dict[tuple[str, ...], _Metric] = {}
 
     def __call__(self, *values: str) -> _Metric:
         """Return the child with these label values, in the order of the metric's label names."""
         child = self._children.get(values)
         if child is None:
+            for last in self._together:
+                self._labels(*values[:-1], last)
             child = self._children[values] = self._labels(*values)
         return child

@@ -12,22 +12,28 @@ if TYPE_CHECKING:
 
 LogFormat = Literal["text", "json"]
 
-DECISION: Final = "decision"
-"""Name of the `extra` that carries a decision's fields to the JSON format."""
+FIELDS: Final = "fields"
+"""Name of the `extra` that carries what a line tells, field by field, to the JSON format."""
+
+ACCESS: Final = "proxy.access"
+"""Name of the logger of the access log, which is silent unless it is asked for."""
 
 
-def set_up_logging(level: str, log_format: LogFormat, stream: TextIO | None = None) -> None:
+def set_up_logging(level: str, log_format: LogFormat, stream: TextIO | None = None, *, access: bool = False) -> None:
     """Send all records of at least this level to one stream, in place of any earlier set-up.
 
     Args:
         level: debug, info, warning or error.
         log_format: `text` for people and journals, `json` for machines.
+        access: whether to write the access log, whatever the level.
         stream: where to; None: stderr.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLine() if log_format == "json" else TextLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it reports each change that it sees
+    logging.getLogger(ACCESS).setLevel(logging.INFO)
+    logging.getLogger(ACCESS).disabled = not access
 
 
 class TextLine(logging.Formatter):
@@ -40,13 +46,12 @@ class TextLine(logging.Formatter):
 
 
 class JsonLine(logging.Formatter):
-    """One JSON object: time, level, logger, message, and the fields of the decision if it is one. ASCII only."""
+    """One JSON object: time, level, logger, message, and what else the line tells. ASCII only."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the one line, traceback included."""
-        fields = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name}
-        decision = getattr(record, DECISION, {})
-        return json.dumps({**fields, "message": _message(self, record), **decision})
+        line = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name}
+        return json.dumps({**line, "message": _message(self, record), **getattr(record, FIELDS, {})})
 
 
 def _time(record: logging.LogRecord) -> str:

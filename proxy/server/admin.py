@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from proxy.domain.snapshot import EngineSnapshot, StoreSnapshot
     from proxy.observe.metrics import Metrics
+    from proxy.observe.recent import RecentDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class AdminSources:
         explain: the numbers behind the decisions about a model; None: nothing is known of it.
         settings: state of the settings file, as plain values.
         reload: read the settings again; returns the problems, empty if there are none.
+        decisions: the last ones, the last one first.
     """
 
     engine: Callable[[], EngineSnapshot]
@@ -36,13 +38,15 @@ class AdminSources:
     explain: Callable[[str], dict[str, Any] | None]
     settings: Callable[[], dict[str, Any]]
     reload: Callable[[], Awaitable[list[str]]]
+    decisions: Callable[[], list[RecentDecision]] = list
 
 
 def admin_app(sources: AdminSources, metrics: Metrics, version: str) -> web.Application:
     """Build the admin port's application."""
 
-    async def get_metrics(_: web.Request) -> web.Response:
-        body, content_type = await asyncio.to_thread(metrics.exposition, sources.engine(), sources.store())
+    async def get_metrics(request: web.Request) -> web.Response:
+        accept = request.headers.get("Accept", "")
+        body, content_type = await asyncio.to_thread(metrics.exposition, sources.engine(), sources.store(), accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def get_health(_: web.Request) -> web.Response:
@@ -54,13 +58,7 @@ def admin_app(sources: AdminSources, metrics: Metrics, version: str) -> web.Appl
         return web.Response(status=503, text="Ollama does not answer /api/ps: requests pass as they come\n")
 
     async def get_state(_: web.Request) -> web.Response:
-        state = {
-            "version": version,
-            **dataclasses.asdict(sources.engine()),
-            "store": dataclasses.asdict(sources.store()),
-            "settings": sources.settings(),
-        }
-        return _json(state)
+        return _json(state(sources, version))
 
     async def get_explanation(request: web.Request) -> web.Response:
         model = canonical(request.match_info["name"])
@@ -81,6 +79,17 @@ def admin_app(sources: AdminSources, metrics: Metrics, version: str) -> web.Appl
     app.router.add_get("/models/{name:.+}/explain", get_explanation)
     app.router.add_post("/reload", post_reload)
     return app
+
+
+def state(sources: AdminSources, version: str) -> dict[str, Any]:
+    """Return what `/state` answers, as plain values."""
+    return {
+        "version": version,
+        **dataclasses.asdict(sources.engine()),
+        "store": dataclasses.asdict(sources.store()),
+        "settings": sources.settings(),
+        "decisions": [dataclasses.asdict(decision) for decision in sources.decisions()],
+    }
 
 
 def _json(value: dict[str, Any], status: int = 200) -> web.Response:

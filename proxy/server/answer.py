@@ -11,23 +11,29 @@ from proxy import __version__
 from proxy.server.headers import end_to_end
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp.abc import AbstractStreamWriter
 
     from proxy.upstream.wire_answer import Answer
 
-_SERVER = f"keepwarm/{__version__}"
+SERVER = f"keepwarm/{__version__}"
+"""What the proxy calls itself where the upstream does not say what it is."""
+
 _NEVER_WITH_BODY = frozenset({204, 304})
 
 
 class RelayedAnswer(web.StreamResponse):
     """Goes out through aiohttp's writer, without the headers that aiohttp makes up for a response of its own."""
 
-    def __init__(self, request: web.BaseRequest, answer: Answer) -> None:
-        """Take over status and headers; nothing is sent yet."""
+    def __init__(self, request: web.BaseRequest, answer: Answer, added: Mapping[str, str]) -> None:
+        """Take over status and headers, `added` in place of the upstream's; nothing is sent yet."""
         super().__init__(status=answer.status, reason=answer.reason)
         self._writer: AbstractStreamWriter = request.writer
         self._stays = request.keep_alive
         self._head = end_to_end(answer.headers)
+        if added:
+            self._head.update(added)
         self._is_ready = self._is_over = False
 
     @property
@@ -61,7 +67,7 @@ class RelayedAnswer(web.StreamResponse):
     def _frame(self, request: web.BaseRequest) -> None:
         """Say how the body ends, and whether the connection stays (RFC 9112 6.3, 9.3)."""
         head, is_new = self._head, request.version >= HttpVersion11
-        head.setdefault("Server", _SERVER)
+        head.setdefault("Server", SERVER)
         if "Date" not in head:
             head["Date"] = formatdate(usegmt=True)
         has_body = self.status not in _NEVER_WITH_BODY and request.method != "HEAD"

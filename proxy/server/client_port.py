@@ -14,24 +14,28 @@ from aiohttp import web
 
 from proxy.domain.access import Group
 from proxy.domain.effects import Forward, Outcome
-from proxy.domain.events import Ending, RequestEnded, ResponseStarted
+from proxy.domain.events import Ending, PassthroughEnded, RequestEnded, ResponseStarted
 from proxy.domain.model import Endpoint, runs_elsewhere
+from proxy.server.client_connection import error_answer, not_http
 from proxy.server.gate import require
+from proxy.server.headers import told
 from proxy.server.narrowed import check_names, listed
+from proxy.server.refusal import check_head, origin_form
 from proxy.server.refused import RefusedError
-from proxy.server.relay import ClientLeftError, Relay, UpstreamBrokeError, UpstreamUnreachableError, origin_form
+from proxy.server.relay import ClientLeftError, MalformedBodyError, Relay, UpstreamBrokeError, UpstreamUnreachableError
 from proxy.upstream.body import ModelBody
 from proxy.upstream.endpoints import is_list, names_in_body
-from proxy.upstream.errors import error_body
 from proxy.upstream.figures import AnswerTail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from proxy.observe.metrics import Metrics
+    from proxy.observe.tracing import Tracing
     from proxy.server.dispatcher import Dispatcher
     from proxy.server.gate import Gate, Visit
     from proxy.server.origins import Origins
+    from proxy.settings import Settings
     from proxy.upstream.catalogue import Catalogue
 
 _ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint}
@@ -50,17 +54,19 @@ class ClientPort:
         relay: Relay,
         catalogue: Catalogue,
         metrics: Metrics,
-        json_limit: Callable[[], int],
+        settings: Callable[[], Settings],
         gate: Gate,
         origins: Origins,
+        tracing: Tracing | None,
     ) -> None:
         self._dispatcher = dispatcher
         self._relay = relay
         self._catalogue = catalogue
         self._metrics = metrics
-        self._json_limit = json_limit
+        self._settings = settings
         self._gate = gate
         self._origins = origins
+        self._tracing = tracing
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -83,14 +89,17 @@ class ClientPort:
                 await self._idle.wait()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = origin_form(request.raw_path).partition("?")[0]
-        if "%" in path:
-            path = unquote(path)
+        path = request.raw_path.partition("?")[0]
         try:
+            check_head(request)
+            path = origin_form(path)
+            if "%" in path:
+                path = unquote(path)
             visit = self._gate.visit(request, path)
             return await self._answer(request, path, visit)
         except RefusedError as refusal:
             self._metrics.refused(refusal.status)
+            self._note_passed(request, path, refusal.status, Ending.ANSWERED, self._dispatcher.now())
             return await self._error(request, path, refusal.status, str(refusal), refusal.headers)
 
     async def _answer(self, request: web.BaseRequest, path: str, visit: Visit) -> web.StreamResponse:
@@ -98,14 +107,14 @@ class ClientPort:
         if endpoint is None:
             content = None
             if visit.client.models is not None:
-                content = await _read(request, self._json_limit()) if names_in_body(path) else None
+                content = await _read(request, self._settings().limits.json_body) if names_in_body(path) else None
                 check_names(visit.client, path, content)
             if content is None:
                 _continue_if_expected(request)
             return await self._pass(request, path, content, visit)
         if "Origin" in request.headers and "origin" not in visit.dropped:
             await self._origins.admit(request.headers["Origin"])
-        content = await _read(request, self._json_limit())
+        content = await _read(request, self._settings().limits.json_body)
         arrived_at = self._dispatcher.now()
         try:
             body = await _parse(endpoint, content)
@@ -124,15 +133,21 @@ class ClientPort:
     ) -> web.StreamResponse:
         """Relay a request that runs no model here."""
         watch = _Passing()
-        ending = Ending.CLIENT_GONE
+        ending, status, began = Ending.CLIENT_GONE, 0, self._dispatcher.now()
         self._metrics.passthrough_started()
         try:
             response, ending = await self._exchange(request, path, content, watch, visit)
+            status = response.status
         finally:
             if path in _CHANGES_MODELS or path.startswith("/api/blobs/"):
                 self._catalogue.forget()
             self._metrics.passthrough_ended(path, ending)
+            self._note_passed(request, path, status, ending, began)
         return response
+
+    def _note_passed(self, request: web.BaseRequest, path: str, status: int, ending: Ending, began: float) -> None:
+        now = self._dispatcher.now()
+        self._dispatcher.note(PassthroughEnded(now, request.method, path, status, ending, now - began))
 
     async def _run(
         self, request: web.BaseRequest, body: ModelBody, arrived_at: float, visit: Visit
@@ -142,12 +157,21 @@ class ClientPort:
         request_id = self._dispatcher.next_id()
         watch = _Answering(self._dispatcher, request_id)
         ending, status = Ending.CLIENT_GONE, 0
+        if self._tracing is not None:
+            self._tracing.begin(request_id, arrived_at, request.headers)
         try:
             forward = await self._dispatcher.admit(request_id, body.request, facts, visit.client.name)
             self._count_overhead(forward, arrived_at)
+            if self._tracing is not None:
+                watch.to_upstream = self._tracing.headers(request_id)
+            if self._settings().server.response_headers:
+                watch.to_client = told(forward, self._dispatcher.now() - arrived_at)
             content = body.with_keep_alive(forward.keep_alive)
             response, ending = await self._exchange(request, body.request.endpoint.value, content, watch, visit)
             status = response.status
+        except RefusedError as refusal:
+            ending, status = Ending.ANSWERED, refusal.status
+            raise
         finally:
             if ending is Ending.CLIENT_GONE and watch.tail.complete():
                 ending, status = Ending.ANSWERED, watch.status
@@ -163,26 +187,28 @@ class ClientPort:
                 return await listed(self._relay, request, path, visit), Ending.ANSWERED
             return await self._relay.exchange(request, content, watch, visit.dropped), Ending.ANSWERED
         except UpstreamUnreachableError as error:
-            return await self._error(request, path, HTTPStatus.BAD_GATEWAY, str(error)), Ending.UPSTREAM_ERROR
+            answer = await self._error(request, path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client)
+            return answer, Ending.UPSTREAM_ERROR
+        except MalformedBodyError as error:
+            answer = await self._error(request, path, HTTPStatus.BAD_REQUEST, not_http(str(error)))
+            return answer, Ending.CLIENT_GONE
         except UpstreamBrokeError:
             return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
         except ClientLeftError:
             return web.Response(status=_CLIENT_CLOSED_REQUEST), Ending.CLIENT_GONE
 
     async def _error(
-        self, request: web.BaseRequest, path: str, status: int, message: str, headers: Mapping[str, str] = _NO_HEADERS
+        self,
+        request: web.BaseRequest,
+        path: str,
+        status: HTTPStatus,
+        message: str,
+        more: Mapping[str, str] = _NO_HEADERS,
     ) -> web.Response:
         """Answer instead of Ollama, so that web pages can read it whose requests Ollama takes."""
         origin = request.headers.get("Origin")
-        readable = {} if origin is None else await self._origins.headers(origin)
-        response = web.Response(
-            status=status,
-            body=error_body(path, status, message),
-            content_type="application/json",
-            headers={**headers, **readable},
-        )
-        response.force_close()
-        return response
+        readable = _NO_HEADERS if origin is None else await self._origins.headers(origin)
+        return error_answer(path, status, message, {**more, **readable})
 
     def _count_overhead(self, forward: Forward, arrived_at: float) -> None:
         if forward.outcome is not Outcome.COLD:
@@ -191,6 +217,9 @@ class ClientPort:
 
 class _Passing:
     """Watches an answer of which nothing is to be known."""
+
+    to_upstream: Mapping[str, str] = _NO_HEADERS
+    to_client: Mapping[str, str] = _NO_HEADERS
 
     def started(self, status: int) -> None:
         """See the status."""
@@ -222,10 +251,14 @@ class _Answering(_Passing):
 
 
 def _continue_if_expected(request: web.BaseRequest) -> None:
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= aiohttp.HttpVersion11:
+    if "Expect" in request.headers and request.version >= aiohttp.HttpVersion11 and not _has_begun(request.content):
         transport = request.transport
         if transport is not None:
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _has_begun(body: aiohttp.StreamReader) -> bool:
+    return body.is_eof() or body.total_bytes > 0
 
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
@@ -236,11 +269,14 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
     if request.content.is_eof() and request.content_length is not None:  # it came with the head, as short ones do
         return request.content.read_nowait()
     parts, size = [], 0
-    async for chunk in request.content.iter_any():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+    try:
+        async for chunk in request.content.iter_any():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+    except web.RequestPayloadError as error:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, not_http(str(error))) from error
     return b"".join(parts)
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from aiohttp import web
-
+from proxy.server.answer import SERVER
+from proxy.server.client_connection import ClientConnection, ClientServer
 from proxy.server.refused import RETRY_SECONDS
 from proxy.upstream.errors import error_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aiohttp import web
+
 _HEARING_SECONDS: Final = 1.0
 
 
-class BoundedServer(web.Server):
-    """aiohttp's server, which by itself takes every connection."""
+class BoundedServer(ClientServer):
+    """The clients' server, which by itself takes every connection."""
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class BoundedServer(web.Server):
         self._most = most
         self._on_refusal = on_refusal
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> ClientConnection:
         """Return what speaks on a new connection."""
         if len(self._connections) < self._most():
             return super().__call__()
@@ -63,6 +65,7 @@ class _FullHouse(asyncio.Protocol):
             f"Content-Length: {len(body)}",
             f"Retry-After: {RETRY_SECONDS}",
             "Connection: close",
+            f"Server: {SERVER}",
         )
         self._transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
         self._transport.close()

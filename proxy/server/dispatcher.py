@@ -14,6 +14,7 @@ from proxy.domain.events import (
     Happening,
     LoadEnded,
     MemoryObserved,
+    PassthroughEnded,
     RequestArrived,
     ResidentsObserved,
     ResidentsUnknown,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Dispatcher:
-    """Drives one engine against one upstream."""
+    """Drives one engine against one upstream; `speed` is how many of the clock's seconds pass in one of ours."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Dispatcher:
         probe: GpuProbe | None,
         observers: Sequence[Callable[[Happening, Sequence[fx.Effect]], None]] = (),
         waiting: Waiting | None = None,
+        speed: float = 1.0,
     ) -> None:
         self._engine = engine
         self._api = api
@@ -57,6 +59,7 @@ class Dispatcher:
         self._probe = probe
         self._observers = observers
         self._waiting = waiting or Waiting(lambda: sys.maxsize)
+        self._speed = speed
         self._ids = itertools.count(1)
         self._held: dict[int, asyncio.Future[fx.Forward]] = {}
         self._admitted_at_once: dict[int, fx.Forward] = {}
@@ -81,7 +84,7 @@ class Dispatcher:
         for effect in effects:
             self._carry_out(effect)
 
-    def note(self, event: ResponseStarted) -> None:
+    def note(self, event: ResponseStarted | PassthroughEnded) -> None:
         """Tell the observers of something that nothing is decided by."""
         for observe in self._observers:
             observe(event, ())
@@ -115,7 +118,7 @@ class Dispatcher:
         """Observe residents and memory for ever, every `seconds()`."""
         while True:
             await self.observe()
-            await asyncio.sleep(seconds())
+            await asyncio.sleep(seconds() / self._speed)
 
     async def observe(self) -> None:
         """Ask `/api/ps` and the GPU's driver, and tell the engine."""
@@ -170,7 +173,8 @@ class Dispatcher:
     def _wake_at(self, at: float) -> None:
         if self._wake is not None:
             self._wake.cancel()
-        self._wake = asyncio.get_running_loop().call_later(max(0.0, at - self.now()), self._tick)
+        delay = max(0.0, at - self.now()) / self._speed
+        self._wake = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _tick(self) -> None:
         self._wake = None
@@ -205,7 +209,7 @@ class Dispatcher:
 
     async def _settle(self, effect: fx.Settle) -> None:
         if self._probe is None:
-            await asyncio.sleep(effect.seconds)
+            await asyncio.sleep(effect.seconds / self._speed)
         else:
             await asyncio.sleep(min(effect.seconds, SETTLE_POLL_SECONDS))
             deadline = self.now() + SETTLE_LIMIT_SECONDS

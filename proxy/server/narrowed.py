@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from proxy.domain.model import canonical
+from proxy.server.answer import SERVER
 from proxy.server.refused import RefusedError
 from proxy.server.relay import UpstreamUnreachableError
 from proxy.upstream.endpoints import is_list, is_nameless, name_in_path, named_models, without_models
@@ -63,6 +64,7 @@ async def listed(relay: Relay, request: web.BaseRequest, path: str, visit: Visit
             content = without_models(path, content, visit.client.may_name)
         except ValueError as error:
             raise UpstreamUnreachableError(f"keepwarm can't read Ollama's list of models: {error}") from error
+    headers.setdefault("Server", SERVER)
     return web.Response(status=status, headers=headers, body=content)
 
 

@@ -14,10 +14,11 @@ from aiohttp import web
 
 from proxy.server.answer import RelayedAnswer
 from proxy.server.headers import end_to_end
+from proxy.server.refusal import origin_form
 from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from multidict import CIMultiDict
 
@@ -37,8 +38,20 @@ class ClientLeftError(Exception):
     """The client went away while its body was being read or the answer written."""
 
 
+class MalformedBodyError(ClientLeftError):
+    """The client's body turned out to be malformed: answer with 400, if no answer began yet."""
+
+
 class Watcher(Protocol):
-    """Looks on while an answer passes by."""
+    """Looks on while an answer passes by.
+
+    Attributes:
+        to_upstream: headers that the request gets, in place of the client's.
+        to_client: headers that the answer gets, in place of the upstream's.
+    """
+
+    to_upstream: Mapping[str, str]
+    to_client: Mapping[str, str]
 
     def started(self, status: int) -> None:
         """Called with the status when the upstream's answer begins, before its body."""
@@ -60,9 +73,10 @@ class Relay:
 
         Raises:
             UpstreamUnreachableError: answer the client with 502.
+            MalformedBodyError: answer it with 400.
             UpstreamBrokeError, ClientLeftError: nothing more can be answered.
         """
-        answer = await self._send(request, body, dropped)
+        answer = await self._send(request, body, dropped, watcher.to_upstream)
         try:
             watcher.started(answer.status)
             return await _answer(request, answer, watcher)
@@ -76,9 +90,10 @@ class Relay:
 
         Raises:
             UpstreamUnreachableError: answer the client with 502.
+            MalformedBodyError: answer it with 400.
             ClientLeftError: nothing more can be answered.
         """
-        answer = await self._send(request, None, (*dropped, "accept-encoding"))
+        answer = await self._send(request, None, (*dropped, "accept-encoding"), {})
         parts, size = [], 0
         try:
             while chunk := await answer.read():
@@ -92,10 +107,14 @@ class Relay:
             await answer.close()
         return answer.status, end_to_end(answer.headers, "content-length"), b"".join(parts)
 
-    async def _send(self, request: web.BaseRequest, body: bytes | None, dropped: tuple[str, ...]) -> Answer:
+    async def _send(
+        self, request: web.BaseRequest, body: bytes | None, dropped: tuple[str, ...], added: Mapping[str, str]
+    ) -> Answer:
         """Nothing is parsed or normalised: all of the target stands as the path."""
         own = ("host", "expect") if body is None else ("host", "expect", "content-length")
         headers = end_to_end(request.headers, *own, *dropped)
+        if added:
+            headers.update(added)
         content = _upload(request) if body is None and request.can_read_body else body
         try:
             return await self._pool.exchange(request.method, origin_form(request.raw_path), headers.items(), content)
@@ -105,25 +124,19 @@ class Relay:
             raise UpstreamUnreachableError(f"keepwarm can't reach Ollama at {self._pool.url}: {error}") from error
 
 
-def origin_form(target: str) -> str:
-    """Return a request's target without scheme and authority, which proxies are sent (RFC 9112 3.2.2)."""
-    if target.startswith("/") or target == "*":
-        return target
-    path = target.partition("://")[2].partition("/")
-    return path[1] + path[2] or "/"
-
-
 async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
     try:
         async for chunk in request.content.iter_any():
             yield chunk
-    except (OSError, web.RequestPayloadError) as error:
+    except web.RequestPayloadError as error:
+        raise MalformedBodyError(str(error)) from error
+    except OSError as error:
         raise ClientLeftError from error
 
 
 async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) -> web.StreamResponse:
     """Write piece by piece what comes; head and end travel with a piece where they can."""
-    relayed = RelayedAnswer(request, answer)
+    relayed = RelayedAnswer(request, answer, watcher.to_client)
     try:
         await relayed.prepare(request)
         if not answer.unread_bytes and not answer.is_complete:

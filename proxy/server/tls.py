@@ -10,7 +10,10 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from proxy.server.background import in_background
+
 if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
     from pathlib import Path
 
 _LOOK_SECONDS: Final = 2.0
@@ -87,3 +90,16 @@ class Certificate:
 
 def _no_passphrase() -> str:
     raise ValueError("the key needs a passphrase, and nobody is there to type it")
+
+
+async def open_certificate(stack: AsyncExitStack, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Return what a listener needs, kept up to date until the stack is closed; None where there are no such files.
+
+    Raises:
+        CertificateError: they can't be used.
+    """
+    if certificate is None or key is None:
+        return None
+    opened = await asyncio.to_thread(Certificate, certificate, key)
+    in_background(stack, opened.watch())
+    return opened.context

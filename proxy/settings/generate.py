@@ -89,8 +89,9 @@ def _yaml(section: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def _written(default: object) -> object:
-    return str(default).lower() if isinstance(default, bool) else default
+def _written(default: object) -> str:
+    """Return a default as YAML writes it."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def reference() -> str:

@@ -23,6 +23,7 @@ from proxy.settings.sections import (
     Section,
     Server,
     Store,
+    Tracing,
     Upstream,
     conflict,
     key,
@@ -31,14 +32,9 @@ from proxy.settings.values import Duration, ModelPattern, PolicyName, Precedence
 
 AFTER_RESTART: Final = (
     *(("server", "listen"), ("server", "shutdown_grace"), ("server", "tls")),
-    *(("admin", "listen"), ("admin", "private_network"), ("upstream", "url")),
-    *(
-        ("limits", "header"),
-        ("upstream", "connect_timeout"),
-        ("metrics", "max_models"),
-        ("store", "path"),
-        ("store", "retention"),
-    ),
+    *(("admin", "listen"), ("admin", "private_network"), ("limits", "header")),
+    *(("upstream", "url"), ("upstream", "connect_timeout"), ("tracing", "endpoint")),
+    *(("metrics", "max_models"), ("store", "path"), ("store", "retention")),
 )
 """The keys whose change takes effect only after a restart: what they describe is made once and open all the time."""
 
@@ -86,6 +82,7 @@ class Settings(Section):
     metrics: Metrics = _section(Metrics)
     store: Store = _section(Store)
     log: Log = _section(Log)
+    tracing: Tracing = _section(Tracing)
 
     @model_validator(mode="before")
     @classmethod

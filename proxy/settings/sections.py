@@ -4,6 +4,7 @@ The descriptions here and in `schema` are the only ones: `config/keepwarm.yaml`,
 are written from them. Never reads a file or the environment.
 """
 
+from importlib.util import find_spec
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -28,6 +29,7 @@ from proxy.settings.values import (
     Size,
     StorePath,
     Switch,
+    TracingEndpoint,
     UpstreamUrl,
     Weight,
 )
@@ -83,6 +85,10 @@ class Server(Section):
         "Address that clients use instead of Ollama's; ':11435' listens on every interface.",
     )
     shutdown_grace: Duration = key("30s", "How long answers in flight may go on after SIGTERM; 0 ends them at once.")
+    response_headers: Switch = key(
+        default=False,
+        description="true: models' answers say what keepwarm did: X-Keepwarm-Outcome, -Waited, -Keep-Alive, -Request.",
+    )
     tls: Tls = Field(default_factory=Tls)
 
 
@@ -258,3 +264,33 @@ class Log(Section):
 
     level: LogLevel = key("info", "Least important messages to write: debug, info, warning, error.")
     format: LogFormat = key("text", "text: for people; json: one object a line.")
+    access: Switch = key(default=False, description="true: a line for each request that is over, whatever the level.")
+
+
+class Tracing(Section):
+    """Spans of OpenTelemetry: request, hold, load, upstream; never a prompt or an answer."""
+
+    endpoint: TracingEndpoint = key(
+        "none",
+        "Where to send them: OTLP over HTTP, such as http://127.0.0.1:4318. Needs the extra keepwarm[otel].\n"
+        "OpenTelemetry's own variables say the rest, such as OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and\n"
+        "OTEL_EXPORTER_OTLP_HEADERS.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        if self.endpoint is not None and not _is_installed(
+            "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"
+        ):
+            message = (
+                f"expected none, or OpenTelemetry to be installed: pip install 'keepwarm[otel]' (got {self.endpoint})"
+            )
+            raise conflict(message, ("endpoint",))
+        return self
+
+
+def _is_installed(*packages: str) -> bool:
+    try:
+        return all(find_spec(package) for package in packages)
+    except ModuleNotFoundError:  # not even what holds them
+        return False

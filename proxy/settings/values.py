@@ -178,6 +178,12 @@ def _matching(pattern: str) -> Callable[[object], str]:
     return parse
 
 
+def _tracing_endpoint(value: object) -> str:
+    if "://" not in _text(value):
+        raise ValueError(f"URL must begin with http:// or https://, got {value!r}")
+    return upstream_url(_text(value))
+
+
 def _pattern(value: object) -> str:
     if not re.fullmatch(_PATTERN, _text(value)):
         raise ValueError(f"pattern must be a model name, with * for anything, got {value!r}")
@@ -226,6 +232,9 @@ _DIGEST: Final = Kind(
 _MODEL_PATTERN: Final = Kind(
     "a model name, with * for anything, such as 'llama3.2' or 'qwen*:14b'", _pattern, _string(_PATTERN)
 )
+_ENDPOINT: Final = Kind(
+    "the URL of an OTLP receiver such as 'http://127.0.0.1:4318'", _tracing_endpoint, _string("https?://.+")
+)
 Digest = Annotated[str, _DIGEST]
 DigestOrNone = Annotated[str | None, _or_word(_DIGEST, NONE)]
 ClientName = Annotated[
@@ -242,5 +251,6 @@ ModelPatterns = Annotated[tuple[str, ...], _list(_MODEL_PATTERN, "['llama3*', 'q
 FileOrNone = Annotated[
     Path | None, _or_word(Kind("the path of a file", _path, {"type": "string", "minLength": 1}, str), NONE)
 ]
+TracingEndpoint = Annotated[str | None, _or_word(_ENDPOINT, NONE)]
 StorePath = Annotated[Path, Kind(f"{AUTO} or the path of a file", _store_path, {"type": "string", "minLength": 1}, str)]
 ModelPattern = Annotated[str, _MODEL_PATTERN]

@@ -20,7 +20,11 @@ _OPENAI_CODES: Final = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 
 def error_body(path: str, status: int, message: str) -> bytes:
-    """Return the JSON body of an error answer: Anthropic's shape, OpenAI's, or Ollama's own, by the path."""
+    """Return the JSON body of an error answer: Anthropic's shape, OpenAI's, or Ollama's own, by the path.
+
+    Half characters, which a text that quotes a client may have, become question marks.
+    """
+    message = message.encode(errors="replace").decode()
     usual = "invalid_request_error" if status < _SERVER_ERRORS else "api_error"
     if path.startswith("/v1/messages"):
         kind = _ANTHROPIC.get(status, usual)

@@ -40,7 +40,7 @@ class Answer:
     Attributes:
         status: 200 to 999.
         reason: what stands behind the status, may be empty.
-        headers: in order and spelt as they came; bytes that are no UTF-8 are surrogates, as with aiohttp.
+        headers: in order and spelt as they came; what is no UTF-8 is read as Latin-1.
         is_complete: the end of the answer is here, though maybe not read yet.
         is_last: the connection can't bring another answer.
         unread_bytes: how much of the body is here and not read yet.
@@ -57,6 +57,7 @@ class Answer:
         self._method = method
         self._pieces: deque[bytes] = deque()
         self._is_heard = self._has_begun = False
+        self._reason = b""
         self._overhead_bytes = 0
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -157,13 +158,12 @@ class Answer:
 
     def on_status(self, text: bytes) -> None:
         """Take a piece of the reason."""
-        self.reason += text.decode("utf-8", "surrogateescape")
+        self._reason += text
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; one behind the body belongs to the connection."""
         if not self._has_begun:
-            text = value.rstrip(b" \t").decode("utf-8", "surrogateescape")
-            self.headers.add(name.decode("utf-8", "surrogateescape"), text)
+            self.headers.add(name.decode("ascii"), _text(value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Begin the answer, or forget an interim one."""
@@ -171,12 +171,17 @@ class Answer:
         if self.status < _FIRST_FINAL_STATUS:
             if self.status < _FIRST_STATUS or self.status == _SWITCHING_PROTOCOLS:
                 raise ValueError(f"status {self.status}")
-            self.reason = ""
+            self._reason = b""
             self.headers.clear()
             return
-        codings = ", ".join(self.headers.getall("Transfer-Encoding", ["chunked"]))
-        if codings.lower() != "chunked":
-            raise ValueError(f"Transfer-Encoding {codings}")
+        self.reason = _text(self._reason)
+        if not self.reason.isprintable():
+            raise ValueError(f"reason {self.reason!r}")
+        codings = self.headers.getall("Transfer-Encoding", None)
+        if codings is not None and (
+            len(codings) > 1 or codings[0].lower() != "chunked" or self._parser.get_http_version() == "1.0"
+        ):
+            raise ValueError(f"Transfer-Encoding {', '.join(codings)}")
         self._has_begun = True
         self._overhead_bytes = 0
         if self._method == "HEAD":
@@ -184,7 +189,9 @@ class Answer:
             raise ValueError("httptools can't be told that no body follows, so nothing else can either")
 
     def on_body(self, piece: bytes) -> None:
-        """Take a chunk, or what came of it."""
+        """Take a chunk, or what came of it; an interim answer has none."""
+        if not self._has_begun:
+            raise ValueError(f"status {self.status} with a body")
         self._pieces.append(piece)
         self.unread_bytes += len(piece)
         self._overhead_bytes = 0
@@ -194,6 +201,13 @@ class Answer:
         if self._has_begun:
             self.is_complete = True
             self.is_last = not self._parser.should_keep_alive()
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def reason_of(error: Exception) -> str:

@@ -135,22 +135,30 @@ def _resident(name: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def raw_upstream(port: int = 0) -> AsyncIterator[RawUpstream]:
-    """Run one on a port of this machine; 0: any free one."""
-    upstream = RawUpstream()
+async def serving(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any], port: int = 0
+) -> AsyncIterator[str]:
+    """Serve connections on a port of this machine, 0: any free one, and give the URL."""
     tasks: set[asyncio.Task[None]] = set()
 
-    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(upstream.serve(reader, writer))
+    def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
-    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(start, "127.0.0.1", port)
     try:
-        yield upstream
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def raw_upstream(port: int = 0) -> AsyncIterator[RawUpstream]:
+    """Run one on a port of this machine; 0: any free one."""
+    upstream = RawUpstream()
+    async with serving(upstream.serve, port) as upstream.url:
+        yield upstream

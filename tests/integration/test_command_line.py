@@ -361,7 +361,7 @@ def test_a_demo_announces_itself_and_shows_something_real_in_status_and_explain(
         memory, head, line = table.out.splitlines()
         assert memory == "3.3GiB of 24GiB used (set in memory.budget)"
         assert head.split() == ["MODEL", "SIZE", "NOW", "KEPT", "USES/H", "LOAD", "WORTH", "WHY"]
-        assert re.match(r"gemma3:4b +3\.3GiB +idle +\S+ +1\.0 +0\.\d s +\S+/GiB·h +kept ", line)
+        assert re.match(r"gemma3:4b +3\.3GiB +idle +\S+ +1\.0 +1\.\d s +\S+/GiB·h +kept ", line)
 
         state = json.loads(home.calls("status", "--json", KEEPWARM_ADMIN_URL=admin).out)
         assert [resident["model"] for resident in state["residents"]] == ["gemma3:4b"]
@@ -390,6 +390,38 @@ def test_a_demo_leaves_the_users_usage_history_alone(home: Home) -> None:
         demo.process.terminate()
         demo.ends()
     assert not list(home.path.rglob("*.sqlite*"))
+
+
+def test_a_demo_with_traffic_lives_through_a_day_shows_it_on_the_page_and_ends_cleanly(home: Home) -> None:
+    with home.running("demo", "--traffic", "--speed", 1200) as demo:
+        _, _, admin = demo.urls
+        assert f"Look at it: {admin}/\n" in demo.says(r"Look at it: .*\n")[0]
+        demo.says(r"Made-up clients ask from now on; a day takes 1m12s\.\n")
+        state = demo.shows(lambda state: len(state["models"]) >= 4)
+        assert time.localtime(state["at"]).tm_hour >= 9
+        assert state["decisions"]
+        assert "<title>keepwarm</title>" in get(f"{admin}/")
+        began = time.monotonic()
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.ends() == 0
+        assert time.monotonic() - began < 2
+        log = demo.log.read_text()
+        assert "Traceback" not in log
+        assert "WARNING" not in log
+
+
+def test_traffic_for_models_of_ones_own_is_refused(home: Home) -> None:
+    error = home.calls("demo", "--traffic", "--model", "a=1GiB").refused(2)
+    assert "--traffic asks for the models that the demo has without --model" in error
+
+
+def test_in_a_demo_time_passes_as_fast_for_the_proxy_as_for_its_ollama(home: Home) -> None:
+    with home.running("demo", "--speed", 600, KEEPWARM_KEEP_ALIVE_MAX="10m") as demo:
+        chat(demo.urls[0], "llama3.2:1b")
+        assert demo.state()["residents"]  # for ten minutes, which are a second
+        began = demo.state()["at"]
+        demo.shows(lambda state: not state["residents"])
+        assert demo.state()["at"] - began >= 500
 
 
 @pytest.mark.parametrize(

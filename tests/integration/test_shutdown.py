@@ -125,3 +125,20 @@ async def test_a_client_that_stays_connected_without_a_request_does_not_hold_up_
         await half.send(b"POST /api/chat HTTP/1.1\r\nHost")
         began = time.monotonic()
     assert time.monotonic() - began < 1
+
+
+async def test_an_open_page_does_not_hold_up_the_end_and_is_told_of_it(
+    upstream: RawUpstream, tmp_path: Path, connect: Connect
+) -> None:
+    file = SettingsFile(settings_file(tmp_path, upstream.url, server={"shutdown_grace": "30s"}), {})
+    async with running_app(file) as app:
+        reading, stuck = await connect(app.admin_url), await connect(app.admin_url)
+        for page in (reading, stuck):
+            await page.send(request("/events", method="GET"))
+        await reading.head()
+        first = await anext(reading.chunks())
+        assert first.startswith(b'data: {"')
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    rest = [chunk async for chunk in reading.chunks()]  # ends as it should, not cut
+    assert all(chunk.startswith(b"data: ") for chunk in rest)

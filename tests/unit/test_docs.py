@@ -69,13 +69,13 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None
 
 
 def settings_examples() -> Iterator[str]:
-    """Examples that say they are keepwarm.yaml, and those inside a ConfigMap."""
+    """Examples that say they are keepwarm.yaml, and those inside the values of the Helm chart."""
     for page in PAGES:
         for example in fences(page, "yaml"):
             if example.startswith("# keepwarm.yaml\n"):
                 yield example
-            elif "kind: ConfigMap" in example:
-                yield yaml.safe_load(example)["data"]["keepwarm.yaml"]
+            elif example.startswith("# values.yaml\n"):
+                yield yaml.safe_dump(yaml.safe_load(example)["settings"])
 
 
 def test_every_example_of_settings_is_good(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_every_example_of_settings_is_good(tmp_path: Path) -> None:
         file = tmp_path / "keepwarm.yaml"
         file.write_text(example)
         load(file, {})
-    assert len(examples) >= 3  # the README's, the ConfigMap's, the one for an Ollama elsewhere
+    assert len(examples) >= 3  # the README's, the one for an Ollama elsewhere, the one for traces
 
 
 def test_the_readmes_example_shows_what_a_newcomer_looks_for() -> None:

@@ -32,6 +32,7 @@ def test_a_warm_request_waits_for_nothing_and_keeps_its_figures() -> None:
     assert timelines.observe(ResponseStarted(100.25, 1), []) == []
     assert timelines.observe(RequestEnded(103.0, 1, Ending.ANSWERED, 200, figures), []) == [
         FinishedRequest(
+            request_id=1,
             at=100.0,
             model="llama3:latest",
             known=True,
@@ -44,6 +45,7 @@ def test_a_warm_request_waits_for_nothing_and_keeps_its_figures() -> None:
             ttft_seconds=0.25,
             e2e_seconds=3.0,
             figures=figures,
+            forward=forward(Outcome.WARM),
         )
     ]
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from proxy.domain import effects as fx
 from proxy.domain import events as ev
 from proxy.domain.effects import Cause
 from proxy.domain.settings import ModelRule
+from proxy.engine.idle import leaves_at
+from proxy.engine.snapshot import snapshot
 from tests.unit.engine.transcript import SETTINGS, Transcript
 
 SIZES = {"small": 4.0, "middle": 9.0, "large": 10.0, "other": 9.0}
@@ -20,9 +24,21 @@ def test_a_resident_whose_number_was_lifted_leaves_when_its_own_time_is_up() -> 
     assert script.one(fx.Unload).cause is Cause.EXPIRY
 
 
+def test_when_it_leaves_is_told_by_whichever_comes_first_its_own_time_or_ollamas_timer() -> None:
+    script = Transcript(SIZES).warmed("small")
+    resident = script.engine.state.residents["small:latest"]
+    resident.written, resident.expires_at = 7200, resident.last_used_at + 7200
+    for ttl_seconds, leaves_in in ((600.0, 600.0), (9000.0, 7200.0)):
+        resident.ttl_seconds = ttl_seconds
+        assert leaves_at(script.engine.state, resident) - resident.last_used_at == pytest.approx(leaves_in)
+    (shown,) = snapshot(script.engine.state, script.at).residents
+    assert shown.kept_until == resident.expires_at
+
+
 def test_a_pinned_model_never_expires() -> None:
     script = Transcript(SIZES, rules=[("small", ModelRule(pin=True))]).warmed("small")
     script.engine.state.residents["small:latest"].ttl_seconds = 600.0
+    assert leaves_at(script.engine.state, script.engine.state.residents["small:latest"]) == math.inf
     script.after(86_000).ticks()
     assert not script.of(fx.Unload)
 

@@ -132,3 +132,18 @@ def test_a_reloaded_model_is_noticed_by_the_load_seconds_of_its_answer() -> None
     script.ends(request_id, figures=ev.AnswerFigures(load_seconds=5.3))
     assert script.one(fx.Observe)
     assert script.engine.state.residents["small:latest"].runs.options.values == (("num_batch", 64),)
+
+
+def test_what_is_done_for_a_request_tells_its_number_and_what_is_done_for_none_tells_none() -> None:
+    script = Transcript(SIZES).warmed("middle", "large")
+    request_id = script.asks("other")
+    victim = script.one(fx.Unload)
+    script.unloads(victim.model)
+    script.settles()
+    load = script.one(fx.Load)
+    script.loads("other")
+    told = (victim.request_id, load.request_id, script.one(fx.Loaded).request_id)
+    assert told == (request_id, request_id, request_id)
+    script.ends(request_id)
+    script.asks("other", unload=True)
+    assert script.one(fx.Unload).request_id is None

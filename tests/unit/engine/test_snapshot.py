@@ -208,6 +208,17 @@ def test_what_is_under_way_and_who_waits_are_told() -> None:
     assert (content["waiting"], content["in_flight"]) == (1, 2)
 
 
+def test_the_longest_wait_is_that_of_the_oldest_who_is_held() -> None:
+    script = waiting_for_busy_models().after(7)
+    script.asks("huge")
+    assert shown(script.after(2))["longest_wait_seconds"] == 9.0
+    assert shown(nothing())["longest_wait_seconds"] == 0.0
+
+
+def test_how_many_models_ollama_keeps_loaded_is_told() -> None:
+    assert shown(nothing())["max_models"] == 3  # Ollama's own default for one GPU
+
+
 def test_models_that_left_are_told_with_what_is_known_of_them() -> None:
     script = Transcript(SIZES).warmed("small")
     used_at = script.at - 12

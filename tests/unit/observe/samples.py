@@ -21,6 +21,7 @@ def finished(
     figures: AnswerFigures = NO_FIGURES,
 ) -> FinishedRequest:
     return FinishedRequest(
+        request_id=1,
         at=NOW,
         model=model,
         known=known,
@@ -66,12 +67,14 @@ def engine(*residents: ResidentSnapshot, budget_bytes: int | None = 20_000) -> E
         at=NOW,
         budget_bytes=budget_bytes,
         budget_source="nvml",
+        max_models=3,
         used_bytes=6_000,
         headroom_bytes=None if budget_bytes is None else budget_bytes - 6_000,
         price=0.005,
         settle_seconds=0.0,
         upstream_known=True,
         waiting=2,
+        longest_wait_seconds=7.0,
         in_flight=3,
         operation=None,
         residents=residents,

@@ -20,7 +20,7 @@ from proxy.domain.effects import (
 from proxy.domain.events import ResidentsObserved, ResidentsUnknown, Tick
 from proxy.domain.model import ObservedResident, RunnerOptions
 from proxy.observe.decisions import DecisionLog
-from proxy.observe.log import DECISION
+from proxy.observe.log import FIELDS
 
 GIB = 1024**3
 
@@ -49,11 +49,25 @@ GIB = 1024**3
             "unload a:latest (eviction): room for b",
         ),
         (
+            Unload("a:latest", "a:latest", Cause.EVICTION, "room for b", request_id=7),
+            "INFO",
+            "unload a:latest for request 7 (eviction): room for b",
+        ),
+        (
             Loaded("a:latest", Cause.COLD, 6.2, 6 * GIB, GIB),
             "INFO",
             "loaded a:latest (cold) in 6.2s: 6GiB, 1GiB of it spilled to main memory",
         ),
-        (Loaded("a:latest", Cause.COLD, 6.2, 6 * GIB, 0), "INFO", "loaded a:latest (cold) in 6.2s: 6GiB"),
+        (
+            Load("a:latest", "a:latest", RunnerOptions(), False, 60, "asked for", request_id=7),  # noqa: FBT003 - as above
+            "INFO",
+            "load a:latest for request 7, keep_alive 1m: asked for",
+        ),
+        (
+            Loaded("a:latest", Cause.COLD, 6.2, 6 * GIB, 0, request_id=7),
+            "INFO",
+            "loaded a:latest for request 7 (cold) in 6.2s: 6GiB",
+        ),
         (Left("a:latest", Cause.EXPIRY, 6 * GIB), "INFO", "a:latest left (expiry): 6GiB"),
         (Regretted("a:latest", 41.0), "INFO", "regret: a:latest is asked for again 41s after its eviction"),
         (
@@ -80,16 +94,17 @@ def test_forwards_are_silent_above_debug_and_internal_effects_always(caplog: pyt
 def test_the_fields_of_a_decision_leave_out_the_runner_options(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     options = RunnerOptions((("num_gpu", "a text that a client put there"),))
-    load = Load(model="a:latest", name="A", options=options, embedding_only=False, keep_alive=60, reason="asked for")
+    load = Load("a:latest", "A", options, embedding_only=False, keep_alive=60, reason="asked for", request_id=7)
     DecisionLog().observe(Tick(1.0), [load])
     (record,) = caplog.records
-    assert getattr(record, DECISION) == {
+    assert getattr(record, FIELDS) == {
         "effect": "load",
         "model": "a:latest",
         "name": "A",
         "embedding_only": False,
         "keep_alive": 60,
         "reason": "asked for",
+        "request_id": 7,
     }
 
 

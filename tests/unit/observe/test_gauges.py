@@ -24,7 +24,9 @@ def test_memory_and_requests_under_way_are_shown() -> None:
     assert values["memory_price_seconds", None] == 0.005
     assert values["requests_in_flight", None] == 3
     assert values["requests_waiting", None] == 2
+    assert values["longest_wait_seconds", None] == 7.0
     assert values["residents", None] == 1
+    assert values["residents_limit", None] == 3
 
 
 def test_an_unknown_budget_is_absent_rather_than_zero() -> None:
@@ -37,6 +39,8 @@ def test_a_resident_shows_its_memory_and_the_time_it_has_left() -> None:
     values = shown(engine(resident("a:latest", expires_at=NOW + 90)))
     assert values["resident_bytes", "a:latest"] == 6_000
     assert values["resident_vram_bytes", "a:latest"] == 5_000
+    assert values["resident_busy_requests", "a:latest"] == 1
+    assert values["resident_worth_seconds", "a:latest"] == 0.9
     assert values["resident_expiry_seconds", "a:latest"] == 90.0
     assert values["keep_alive_applied_seconds", "a:latest"] == 90
 

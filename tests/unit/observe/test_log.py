@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.observe.log import DECISION, LogFormat, set_up_logging
+from proxy.observe.log import ACCESS, FIELDS, LogFormat, set_up_logging
 
 LOGGER = logging.getLogger("proxy.somewhere")
 
@@ -66,7 +66,7 @@ def test_letters_of_any_language_are_printed_as_they_are() -> None:
 
 def test_a_json_line_carries_the_fields_of_a_decision() -> None:
     stream = set_up(log_format="json")
-    LOGGER.info("unload a", extra={DECISION: {"effect": "unload", "model": "a"}})
+    LOGGER.info("unload a", extra={FIELDS: {"effect": "unload", "model": "a"}})
     line = json.loads(stream.getvalue())
     assert line.pop("time").endswith("Z")
     assert line == {
@@ -89,3 +89,11 @@ def test_a_second_set_up_replaces_the_first() -> None:
     LOGGER.info("once")
     assert first.getvalue() == ""
     assert second.getvalue().count("once") == 1
+
+
+@pytest.mark.parametrize(("access", "written"), [(True, 1), (False, 0)])
+def test_the_access_log_is_written_where_it_is_asked_for_whatever_the_level(access: bool, written: int) -> None:  # noqa: FBT001 - a test's parameter
+    stream = io.StringIO()
+    set_up_logging("error", "text", stream, access=access)
+    logging.getLogger(ACCESS).info("request 1")
+    assert stream.getvalue().count("request 1") == written

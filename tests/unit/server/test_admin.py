@@ -33,12 +33,14 @@ ENGINE = EngineSnapshot(
     at=1_800_000_000.0,
     budget_bytes=None,
     budget_source="not known yet",
+    max_models=3,
     used_bytes=5,
     headroom_bytes=None,
     price=0.005,
     settle_seconds=0.5,
     upstream_known=True,
     waiting=0,
+    longest_wait_seconds=0.0,
     in_flight=0,
     operation=None,
     residents=(RESIDENT,),
@@ -114,6 +116,13 @@ async def test_metrics_are_in_the_format_of_prometheus() -> None:
         text = await answer.text()
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert "keepwarm_memory_used_bytes 5.0\n" in text
+
+
+async def test_metrics_are_openmetrics_for_who_accepts_that() -> None:
+    accepts = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}
+    async with admin(Shown()) as client, client.get("/metrics", headers=accepts) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert (await answer.text()).endswith("# EOF\n")
 
 
 @pytest.mark.parametrize(

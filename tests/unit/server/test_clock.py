@@ -26,3 +26,9 @@ def test_it_follows_the_clock_that_it_is_given() -> None:
     clock = SteadyClock(lambda: next(readings))
     assert clock() - time.time() == pytest.approx(1.5, abs=0.1)
     assert clock() - time.time() == pytest.approx(61.5, abs=0.1)
+
+
+def test_a_simulations_clock_begins_where_it_is_told_and_goes_as_fast_as_it_is_told() -> None:
+    readings = iter([100.0, 100.0, 101.5])
+    clock = SteadyClock(lambda: next(readings), speed=60.0, starts_at=5000.0)
+    assert [clock(), clock()] == [5000.0, 5090.0]

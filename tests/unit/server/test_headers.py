@@ -3,7 +3,8 @@
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from proxy.server.headers import end_to_end
+from proxy.domain.effects import Forward, KeepAlive, Outcome
+from proxy.server.headers import end_to_end, told
 
 Pairs = list[tuple[str, str]]
 
@@ -46,3 +47,13 @@ def test_the_caller_names_what_else_to_drop() -> None:
 
 def test_nothing_in_nothing_out() -> None:
     assert kept() == []
+
+
+def test_a_client_is_told_what_its_request_met_how_long_it_waited_and_what_keep_alive_it_got() -> None:
+    assert told(Forward(17, Outcome.COLD, 2832, "asked for"), 6.31249) == {
+        "X-Keepwarm-Request": "17",
+        "X-Keepwarm-Outcome": "cold",
+        "X-Keepwarm-Waited": "6.312",
+        "X-Keepwarm-Keep-Alive": "2832",
+    }
+    assert told(Forward(18, Outcome.WARM, KeepAlive.AS_IT_CAME, ""), 0.0)["X-Keepwarm-Keep-Alive"] == "as_it_came"

@@ -13,7 +13,7 @@ def test_each_key_but_those_with_names_below_has_a_variable_of_its_own():
 
 
 def test_siblings_are_the_keys_of_the_same_section():
-    assert siblings(("server", "x")) == ("listen", "shutdown_grace", "tls")
+    assert siblings(("upstream", "x")) == ("url", "connect_timeout")
     assert siblings(("models", "qwen*", "x")) == ("pin", "never_keep", "min", "max", "weight", "client_keep_alive")
     assert {"server", "policy", "models"} <= set(siblings(("x",)))
 
@@ -28,7 +28,7 @@ def test_siblings_are_the_keys_of_the_same_section():
         (("server", "tls", "certficate"), "did you mean certificate?"),
         (("retention",), "did you mean store.retention?"),
         (("listen",), "did you mean server.listen or admin.listen?"),
-        (("server", "zzz"), "known here: listen, shutdown_grace, tls"),
+        (("upstream", "zzz"), "known here: url, connect_timeout"),
     ],
 )
 def test_an_unknown_key_gets_the_nearest_one(path, text):

@@ -36,6 +36,8 @@ def read(kind, value):
         (values.StorePath, "auto", platformdirs.user_state_path("keepwarm") / "usage.sqlite"),
         (values.StorePath, "~/usage.sqlite", Path.home() / "usage.sqlite"),
         (values.UpstreamUrl, "auto", "http://127.0.0.1:11434"),
+        (values.TracingEndpoint, "none", None),
+        (values.TracingEndpoint, "http://collector:4318/", "http://collector:4318"),
         (values.ModelPattern, "hf.co/me/*:q4_k_m", "hf.co/me/*:q4_k_m"),
     ],
 )
@@ -59,6 +61,11 @@ def test_a_value_is_read(kind, value, result):
         (values.PolicyName, ["LRU", "", None, 1, ["lru"]], "one of adaptive, fixed, lru"),
         (values.ListenAddress, [11435, "11435", "localhost", None], "an address to listen on"),
         (values.UpstreamUrl, [11434, "ftp://x", None], "auto or Ollama's address"),
+        (
+            values.TracingEndpoint,
+            ["collector:4318", "ftp://x", "http://a b", "off", None],
+            "none or the URL of an OTLP",
+        ),
         (values.StorePath, ["", 5, None, "a\0b", "~nobody-of-that-name/x"], "auto or the path of a file"),
         (values.ModelPattern, ["", "a b", "-x", "ä", 5], "a model name"),
     ],

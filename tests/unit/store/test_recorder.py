@@ -15,6 +15,7 @@ def finished(
     model: str = "llama3:latest", options: RunnerOptions = NO_OPTIONS, prompt_tokens: int | None = 100
 ) -> FinishedRequest:
     return FinishedRequest(
+        request_id=1,
         at=1_000.0,
         model=model,
         known=True,

@@ -48,3 +48,8 @@ def test_anthropics_shape_says_that_it_is_an_error(path: str) -> None:
         "error": {"type": "api_error", "message": "gone"},
     }
     assert json.loads(error_body(path, 413, "big"))["error"]["type"] in {"invalid_request_error", "request_too_large"}
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/models", "/v1/messages"])
+def test_half_a_character_in_a_message_does_not_break_it(path: str) -> None:
+    assert b"got a?b" in error_body(path, 400, "got a\udcffb")

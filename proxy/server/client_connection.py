@@ -1,0 +1,106 @@
+"""How aiohttp serves a client's connection, but for what it gets wrong about HTTP that is malformed or odd.
+
+Reads no request and answers none but those that can't be read as HTTP; all else is aiohttp's own.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+
+from proxy.server.answer import SERVER
+from proxy.upstream.errors import error_body
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.streams import StreamReader
+
+_log = logging.getLogger(__name__)
+
+
+def error_answer(
+    path: str, status: HTTPStatus, message: str, more: Mapping[str, str] = MappingProxyType({})
+) -> web.Response:
+    """Build an error in the shape of the API that was called; the connection is closed behind it."""
+    headers = {"Content-Type": "application/json", "Connection": "close", "Server": SERVER, **more}
+    response = web.Response(status=status, body=error_body(path, status, message), headers=headers)
+    response.force_close()
+    return response
+
+
+class ClientServer(web.Server):
+    """A server whose connections are ClientConnections."""
+
+    def __call__(self) -> ClientConnection:
+        """Serve a new connection."""
+        return ClientConnection(self, loop=self._loop, **self._kwargs)
+
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        """Let a request be the last one where aiohttp 3.14's parser loses its place behind it.
+
+        What follows a chunked body as trailer it takes for a header of the next request, and what came in one read with
+        an offer to upgrade to anything but websocket it throws away.
+        """
+        if message.chunked or message.upgrade:
+            message = message._replace(should_close=True)
+        return super()._make_request(message, payload, protocol, writer, task)
+
+
+class ClientConnection(web.RequestHandler):
+    """One connection of a client."""
+
+    __slots__ = ("_arriving",)
+
+    def __init__(self, manager: web.Server, **settings: Any) -> None:  # noqa: ANN401 - aiohttp's own settings
+        super().__init__(manager, **settings)
+        self._arriving: StreamReader = EMPTY_PAYLOAD
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; where it is malformed, whoever reads the body that it belongs to hears of it.
+
+        aiohttp's own only lets a 400 wait behind the request whose body that is: for ever, as the body never ends.
+        """
+        super().data_received(data)
+        if not self._messages:
+            return
+        message, payload = self._messages[-1]
+        if isinstance(message, RawRequestMessage):
+            self._arriving = payload
+        elif not self._arriving.is_eof():
+            self._arriving.set_exception(web.RequestPayloadError(message.message))
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what can't be read as HTTP, which is no error of ours and none of its bytes the log's business."""
+        if status != HTTPStatus.BAD_REQUEST:
+            return super().handle_error(request, status, exc, message)
+        _log.debug("refused what %s sent, it is not proper HTTP: %s", request.remote, type(exc).__name__)
+        return error_answer("", HTTPStatus.BAD_REQUEST, not_http(message or ""))
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as logging has it
+        """Pass over what was answered already: a body that is malformed is so for whoever reads the rest of it too."""
+        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kwargs)
+
+
+def not_http(problem: str) -> str:
+    """Say that a request can't be read, and why, by the first line of what aiohttp says."""
+    first_line = problem.strip().partition("\n")[0]
+    return f"keepwarm can't read this request as HTTP/1.1: {first_line.rstrip(':.')}"
