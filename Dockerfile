@@ -10,11 +10,10 @@ FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 11435 --home-dir /var/lib/keepwarm --create-home --shell /usr/sbin/nologin keepwarm
 COPY --from=build /opt/keepwarm /opt/keepwarm
 COPY config/keepwarm.yaml /etc/keepwarm/keepwarm.yaml
-# The admin port has no password: publish it only where Prometheus and you may reach it.
+# The admin port stays inside until the settings say who may use it: docs/deployment.md.
 ENV PATH=/opt/keepwarm/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     KEEPWARM_SERVER_LISTEN=0.0.0.0:11435 \
-    KEEPWARM_ADMIN_LISTEN=0.0.0.0:11436 \
     KEEPWARM_STORE_PATH=/var/lib/keepwarm/usage.sqlite
 USER keepwarm
 WORKDIR /var/lib/keepwarm

@@ -7,7 +7,7 @@ SHELL := bash
 PYTHON := .venv/bin/python
 OLLAMA := tests/e2e/ollama_build/install_ollama.sh
 PROMETHEUS := prometheus promtool:prometheus
-OLLAMA_TOOLS := go cmake ninja:ninja-build c++:g++ npm
+OLLAMA_TOOLS := curl openssl go cmake ninja:ninja-build c++:g++ npm
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14

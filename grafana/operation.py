@@ -25,7 +25,7 @@ def operation() -> Dashboard:
             Row("Now", (*_states(), _overhead(), _lag(), _in_flight())),
             Row("What it takes", (_cpu(), _memory(), _files())),
             Row("What is around it", (_upstream(), _settings(), _store())),
-            Row("Other requests", (_passthrough(), _overhead_spread())),
+            Row("Other requests", (_passthrough(), _refused(), _overhead_spread())),
         ),
     )
 
@@ -219,10 +219,21 @@ def _passthrough() -> Panel:
         good="lists and version checks.",
         bad="many per second on /api/ps or /api/tags: a client polls; any `upstream_error`.",
         do="find the client that polls.",
-        width=12,
     )
     expr = f"topk(10, sum by (path, outcome) (rate(keepwarm_passthrough_requests_total{RATE})) > 0)"
     return areas(about, Query(expr, "{{path}}, {{outcome}}"))
+
+
+def _refused() -> Panel:
+    about = About(
+        title="What was refused?",
+        unit="none",
+        shows="Requests that keepwarm refused before they reached Ollama, by status.",
+        good="nothing.",
+        bad="many 401: somebody tries keys, or has a wrong one; 403: a client wants too much; 429, 503: limits.",
+        do="docs/access.md tells who may do what, and which limit says so.",
+    )
+    return bars(about, Query(f"sum by (status) (increase(keepwarm_refused_requests_total{RATE})) > 0", "{{status}}"))
 
 
 def _overhead_spread() -> Panel:
@@ -233,6 +244,5 @@ def _overhead_spread() -> Panel:
         good="one dark band at the bottom.",
         bad="a second band further up: some requests are special, mostly very large ones.",
         do="look at what those clients send.",
-        width=12,
     )
     return spread(about, Query(f"sum by (le) (increase(keepwarm_overhead_seconds_bucket{RATE}))", "{{le}}"))

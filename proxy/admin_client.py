@@ -15,14 +15,17 @@ class AdminError(Exception):
     """There is no answer to show; the text says where was asked and what to do."""
 
 
-def ask(admin: str, path: str, expected: str) -> dict[str, Any]:
-    """Return the JSON object at the path, which has the key `expected`.
+def ask(admin: str, path: str, expected: str, token: str | None = None) -> dict[str, Any]:
+    """Return the JSON object at the path, which has the key `expected`; the token goes nowhere else.
 
     Raises:
         AdminError: nothing answers, something else does, or keepwarm says that there is no such thing.
     """
     try:
-        with urllib.request.urlopen(admin.rstrip("/") + path, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - as the user says
+        request = urllib.request.Request(admin.rstrip("/") + path)  # noqa: S310 - as the user says
+        if token is not None:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")
+        with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - as the user says
             found = _decoded(answer.read())
     except urllib.error.HTTPError as error:
         found = _decoded(error.read())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,14 +29,20 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.recent import RecentDecisions
 from proxy.policy import UsageBook
 from proxy.server.admin import AdminSources, admin_app, state
+from proxy.server.admin_guard import guard
+from proxy.server.background import in_background
 from proxy.server.client_port import ClientPort
 from proxy.server.clock import SteadyClock
 from proxy.server.dispatcher import Dispatcher
 from proxy.server.feed import Feed, Pace
+from proxy.server.gate import Gate
 from proxy.server.listeners import client_runner, listen
+from proxy.server.origins import Origins
 from proxy.server.page import add_page, picture
 from proxy.server.relay import Relay
-from proxy.settings import SettingsError, SettingsFile, in_force
+from proxy.server.tls import open_certificate
+from proxy.server.waiting import Waiting
+from proxy.settings import SettingsError, SettingsFile, in_force, open_doors
 from proxy.store.recorder import request_row
 from proxy.store.usage import SIZES_KEY, UsageStore
 from proxy.upstream.api import OllamaApi, open_session
@@ -47,7 +51,7 @@ from proxy.upstream.gpu import find_probe
 from proxy.upstream.wire import UpstreamPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from proxy.domain.effects import Effect
     from proxy.observe.tracing import Tracing
@@ -75,6 +79,7 @@ class App:
         self._metrics = Metrics(self._settings.metrics.max_models)
         self._timelines = Timelines()
         self._decisions = DecisionLog()
+        self._gate = Gate(self._settings.access, on_loopback=self._settings.server.listen.is_loopback)
         self._recent = RecentDecisions()
         self._simulated = simulated is not None
         self._clock = simulated or SteadyClock()
@@ -100,22 +105,26 @@ class App:
             tracing = await _tracing(stack, settings.tracing.endpoint)
             observers = [self._observe] if tracing is None else [self._observe, tracing.observe]
             dispatcher = self._dispatcher = Dispatcher(
-                self._engine, api, catalogue, self._clock, probe, observers, speed=self._clock.speed
+                self._engine,
+                api,
+                catalogue,
+                self._clock,
+                probe,
+                observers,
+                waiting=Waiting(lambda: self._settings.limits.waiting),
+                speed=self._clock.speed,
             )
             stack.push_async_callback(dispatcher.close)
             self._metrics.config_reloaded(time.time())
             await dispatcher.observe()
-            await self._background(
+            in_background(
                 stack,
                 dispatcher.poll(lambda: self._settings.residency.poll),
                 self._save_now_and_then(),
                 self._measure_lag(),
                 self._file.watch(self._settings_changed, self._settings_refused),
             )
-            admin = admin_app(self._admin_sources(), self._metrics, __version__)
-            add_page(admin, self._feed)
-            runner = web.AppRunner(admin, access_log=None, shutdown_timeout=_ADMIN_CUT_SECONDS)
-            self.admin_url = await listen(stack, runner, "admin.listen", settings.admin.listen)
+            await self._listen_for_admins(stack)
             pool = UpstreamPool(settings.upstream.url, settings.upstream.connect_timeout)
             stack.callback(pool.close)
             port = ClientPort(
@@ -123,15 +132,30 @@ class App:
                 Relay(pool),
                 catalogue,
                 self._metrics,
-                json_limit=lambda: self._settings.limits.json_body,
-                tells=lambda: self._settings.server.response_headers,
-                tracing=tracing,
+                lambda: self._settings,
+                self._gate,
+                Origins(pool),
+                tracing,
             )
-            grace = settings.server.shutdown_grace
-            self.client_url = await listen(
-                stack, client_runner(port), "server.listen", settings.server.listen, lambda: port.drain(grace)
-            )
+            await self._listen_for_clients(stack, port)
             yield
+
+    async def _listen_for_admins(self, stack: AsyncExitStack) -> None:
+        settings = self._settings.admin
+        admin = admin_app(self._admin_sources(), self._metrics, __version__)
+        add_page(admin, self._feed)
+        admin.middlewares.append(
+            guard(lambda: self._settings.admin.token_sha256, needs_no_token=settings.needs_no_token)
+        )
+        runner = web.AppRunner(admin, access_log=None, shutdown_timeout=_ADMIN_CUT_SECONDS)
+        self.admin_url = await listen(stack, runner, "admin.listen", settings.listen)
+
+    async def _listen_for_clients(self, stack: AsyncExitStack, port: ClientPort) -> None:
+        settings, limits = self._settings.server, self._settings.limits
+        runner = client_runner(port, limits.header, lambda: self._settings.limits.connections, self._metrics.refused)
+        tls = await open_certificate(stack, settings.tls.certificate, settings.tls.key)
+        grace = settings.shutdown_grace
+        self.client_url = await listen(stack, runner, "server.listen", settings.listen, lambda: port.drain(grace), tls)
 
     def _observe(self, event: Happening, effects: Sequence[Effect]) -> None:
         self._feed.changed()
@@ -146,21 +170,6 @@ class App:
             self._store.record(request_row(request))
         if isinstance(event, ResidentsObserved | ResidentsUnknown):
             self._metrics.upstream_up(up=isinstance(event, ResidentsObserved))
-
-    async def _background(self, stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:
-        """Run these until the stack is closed; whatever fails in one of them is raised there."""
-        tasks = [asyncio.create_task(each) for each in work]
-        for task in tasks:
-            task.add_done_callback(_log_failure)
-
-        async def stop() -> None:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-
-        stack.push_async_callback(stop)
 
     async def _save_now_and_then(self) -> None:
         try:
@@ -196,6 +205,7 @@ class App:
         late = self._file.after_restart
         _log.info("settings reloaded%s", f"; takes effect after a restart: {', '.join(late)}" if late else "")
         self._metrics.config_reloaded(time.time())
+        self._gate.update(settings.access)
         self._dispatcher.post(SettingsChanged(self._clock(), settings.engine()))
 
     def _settings_refused(self, problems: str) -> None:
@@ -247,6 +257,8 @@ async def running_app(settings_file: SettingsFile, simulated: SteadyClock | None
     """
     settings = settings_file.current
     set_up_logging(settings.log.level, settings.log.format, access=settings.log.access)
+    for door in open_doors(settings):
+        _log.warning("%s", door)
     store = UsageStore(settings.store.path, settings.store.retention)
     await store.open()
     try:
@@ -272,26 +284,3 @@ def _usage(state: dict[str, Any] | None) -> UsageBook:
         except ValueError as error:
             _log.warning("the saved statistics are not usable, usage is learnt anew: %s", error)
     return UsageBook()
-
-
-async def serve_until_stopped(app: App) -> None:
-    """Return when the process is asked to stop; SIGHUP reloads the settings meanwhile."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    reloads: set[asyncio.Task[list[str]]] = set()
-
-    def reload() -> None:
-        task = loop.create_task(app.reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    await stop.wait()
-    await asyncio.gather(*reloads, return_exceptions=True)
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.critical("a background task failed: this is a bug in keepwarm", exc_info=task.exception())

@@ -7,6 +7,7 @@ import click
 from proxy import __version__
 from proxy.cli.demo import demo
 from proxy.cli.inspect import check, explain, status
+from proxy.cli.key import key
 from proxy.cli.recommend import recommend
 from proxy.cli.replay import replay
 from proxy.cli.serve import serve
@@ -18,5 +19,5 @@ def main() -> None:
     """Keep the right Ollama models in GPU memory."""
 
 
-for command in (serve, check, status, explain, replay, recommend, demo):
+for command in (serve, check, status, explain, replay, recommend, key, demo):
     main.add_command(command)

@@ -27,6 +27,9 @@ config_option = click.option(
 admin_option = click.option(
     "--admin", envvar="KEEPWARM_ADMIN_URL", default=_DEFAULT_ADMIN, show_default=True, help="Admin port of keepwarm."
 )
+token_option = click.option(
+    "--token", envvar="KEEPWARM_ADMIN_TOKEN", help="Token of the admin port, if it asks for one (admin.token_sha256)."
+)
 
 
 def settings_file(config: Path | None, env: dict[str, str] | os._Environ[str]) -> SettingsFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxy import __version__
-from proxy.app import running_app, serve_until_stopped
+from proxy.app import running_app
 from proxy.server.listeners import ListenError
+from proxy.server.tls import CertificateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -44,7 +46,25 @@ async def serve_until_told(
             f"keepwarm {__version__}: {app.client_url} -> {settings.upstream.url}, admin {app.admin_url}", err=True
         )
         async with beside(app):
-            await serve_until_stopped(app)
+            await _until_stopped(app)
+
+
+async def _until_stopped(app: App) -> None:
+    """Return when the process is asked to stop; SIGHUP reloads the settings meanwhile."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    reloads: set[asyncio.Task[list[str]]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(app.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await stop.wait()
+    await asyncio.gather(*reloads, return_exceptions=True)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -57,5 +77,5 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(work)
-    except ListenError as error:
+    except (ListenError, CertificateError) as error:
         raise click.ClickException(str(error)) from error

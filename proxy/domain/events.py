@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from proxy.domain.access import KEYLESS
+
 if TYPE_CHECKING:
     from proxy.domain.model import ModelFacts, ModelRequest, ObservedResident
     from proxy.domain.settings import EngineSettings
@@ -40,6 +42,7 @@ class RequestArrived:
     request_id: int
     request: ModelRequest
     facts: ModelFacts | None
+    client: str = KEYLESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxy.domain.model import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 POLICIES: Final = ("adaptive", "fixed", "lru")
 _CACHED_MODELS: Final = 1024
@@ -102,6 +102,7 @@ class EngineSettings:
         max_wait_seconds: longest time that a cold model waits for busy ones, >= 0.
         rules: (pattern, rule) in the order of the file. A pattern is a glob on the canonical model name; `*` also
             covers '/' and ':', and a pattern without a tag matches every tag.
+        client_weights: factor on what a client's waiting costs, by its name, finite and > 0; 1 for all others.
     """
 
     policy: str
@@ -116,6 +117,7 @@ class EngineSettings:
     client_keep_alive: ClientKeepAlive
     max_wait_seconds: float
     rules: tuple[tuple[str, ModelRule], ...] = ()
+    client_weights: Mapping[str, float] = field(default_factory=dict)
     _resolve: Callable[[str], EffectiveRule] = field(init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[EngineSettings], tuple[object, ...]]:
@@ -134,6 +136,8 @@ class EngineSettings:
             value = getattr(self, name)
             _require(math.isfinite(value) and value >= 0, f"{name} must be finite and >= 0 seconds", value)
         _require(self.poll_seconds > 0, "poll_seconds must be > 0", self.poll_seconds)
+        for weight in self.client_weights.values():
+            _require(math.isfinite(weight) and weight > 0, "a client's weight must be finite and > 0", weight)
         object.__setattr__(self, "_resolve", self._resolver())
 
     def _resolver(self) -> Callable[[str], EffectiveRule]:

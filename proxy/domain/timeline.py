@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from proxy.domain.access import KEYLESS
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import AnswerFigures, Ending, RequestArrived, RequestEnded
 
@@ -34,6 +35,7 @@ class FinishedRequest(NamedTuple):
         e2e_seconds: from its arrival to its end.
         figures: what Ollama told in the answer's last object.
         forward: how it was sent on; None: it ended before.
+        client: name of the client's key, or that of all without one.
     """
 
     request_id: int
@@ -50,6 +52,7 @@ class FinishedRequest(NamedTuple):
     e2e_seconds: float
     figures: AnswerFigures
     forward: Forward | None = None
+    client: str = KEYLESS
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class _Live:
             e2e_seconds=ended.at - at,
             figures=ended.figures,
             forward=self.forward,
+            client=self.arrived.client,
         )
 
 

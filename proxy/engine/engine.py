@@ -105,7 +105,7 @@ class Engine:
             return
         learnt.asked_keep_alive = request.keep_alive
         turn.learn(learnt, event.at)
-        state.usage.arrived(model, event.at)
+        state.usage.arrived(model, event.at, state.settings.client_weights.get(event.client, 1.0))
         since_eviction = event.at - learnt.evicted_at
         if since_eviction <= REGRET_SECONDS and model not in state.residents:
             learnt.evicted_at = -math.inf

@@ -120,7 +120,7 @@ def _stay(state: State, model: str, rule: EffectiveRule, at: float) -> Stay:
     return Stay(
         hazards=state.usage.hazards(model),
         bytes=resident.vram_bytes if resident else worth.likely_bytes(state, model),
-        load_seconds=worth.load_seconds(state, model, at) * rule.weight,
+        load_seconds=worth.load_seconds(state, model, at) * worth.weight(state, model),
         price=state.settings.price_seconds_per_gib_hour,
         min_seconds=rule.min_seconds,
         max_seconds=rule.max_seconds,

@@ -48,10 +48,14 @@ def page_cache_warm(state: State, model: str, at: float) -> bool:
     return model in state.residents or at - state.learnt(model).left_at < _PAGE_CACHE_SECONDS
 
 
+def weight(state: State, model: str) -> float:
+    """How much a second of waiting for the model counts: as the settings say, times that of who usually asks for it."""
+    return state.settings.rule_for(model).weight * state.usage.client_weight(model)
+
+
 def loss_seconds(state: State, model: str, at: float) -> float:
-    """Expected seconds of waiting if the model were gone now."""
-    weight = state.settings.rule_for(model).weight
-    return state.usage.loss(model, at, load_seconds(state, model, at), weight)
+    """Expected seconds of waiting if the model were gone now, weighted."""
+    return state.usage.loss(model, at, load_seconds(state, model, at), weight(state, model))
 
 
 def candidate(state: State, resident: Resident, at: float) -> Candidate:

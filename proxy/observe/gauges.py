@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from proxy.domain.snapshot import EngineSnapshot, ResidentSnapshot, StoreSnapshot
-    from proxy.observe.labels import ModelNames
+    from proxy.observe.labels import LabelNames
 
     _ValueOf = Callable[[ResidentSnapshot], float | None]
     _Merge = Callable[[list[float]], float]  # for the residents that share the label `other`
 
 
-def gauges(engine: EngineSnapshot, store: StoreSnapshot, names: ModelNames) -> Iterator[Metric]:
+def gauges(engine: EngineSnapshot, store: StoreSnapshot, names: LabelNames) -> Iterator[Metric]:
     """Yield all families, also those that have no value now."""
     yield from _engine_gauges(engine)
     yield from _resident_gauges(engine, names)
@@ -43,7 +43,7 @@ def _engine_gauges(engine: EngineSnapshot) -> Iterator[Metric]:
     yield _gauge("memory_price_seconds", "Seconds of waiting one GiB.hour of idle memory is worth", engine.price)
 
 
-def _resident_gauges(engine: EngineSnapshot, names: ModelNames) -> Iterator[Metric]:
+def _resident_gauges(engine: EngineSnapshot, names: LabelNames) -> Iterator[Metric]:
     def expiry(resident: ResidentSnapshot) -> float:
         return math.inf if resident.expires_at is None else resident.expires_at - engine.at
 

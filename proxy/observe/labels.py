@@ -36,26 +36,26 @@ def path_class(path: str) -> str:
     return next((folder for folder in _PASSTHROUGH_FOLDERS if path.startswith(folder + "/")), OTHER)
 
 
-class ModelNames:
-    """The model names that have a label of their own: the first `max_models`; the rest share `other`."""
+class LabelNames:
+    """The names (of models, of clients) that have a label of their own: the first `most`; the rest share `other`."""
 
-    def __init__(self, max_models: int, begin: Callable[[str], None] | None = None) -> None:
-        """`max_models` >= 0. No name is ever taken back: counters must not jump. `begin` is told each label once."""
-        self._max_models = max_models
+    def __init__(self, most: int, begin: Callable[[str], None] | None = None) -> None:
+        """`most` >= 0. No name is ever taken back: counters must not jump. `begin` is told each label once."""
+        self._most = most
         self._names: set[str] = set()
         self._begin = begin
 
-    def label(self, model: str, *, known: bool = True) -> str:
-        """Return the label for a model; one that Ollama does not know gets no label of its own."""
-        if model in self._names:
-            return model
-        if not known or len(self._names) - (OTHER in self._names) >= self._max_models:
-            model = OTHER
-        if model not in self._names:
-            self._names.add(model)
+    def label(self, name: str, *, known: bool = True) -> str:
+        """Return the label for a name; a model that Ollama does not know gets no label of its own."""
+        if name in self._names:
+            return name
+        if not known or len(self._names) - (OTHER in self._names) >= self._most:
+            name = OTHER
+        if name not in self._names:
+            self._names.add(name)
             if self._begin is not None:
-                self._begin(model)
-        return model
+                self._begin(name)
+        return name
 
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)

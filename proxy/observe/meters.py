@@ -33,6 +33,7 @@ RELOAD_CAUSES: Final = (Cause.RELOAD, Cause.SPILL)
 _LOAD_CAUSES: Final = (Cause.COLD, *RELOAD_CAUSES)
 _TIMED: Final = (Outcome.WARM, Outcome.COLD)
 CLIENT_ERROR: Final = "client_error"
+_REFUSALS: Final = ("400", "401", "403", "404", "413", "417", "429", "503")
 _RESULTS: Final = (*Outcome, CLIENT_ERROR, Ending.CLIENT_GONE, Ending.UPSTREAM_ERROR)
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
@@ -59,7 +60,6 @@ class Meters:
         self.evictions(model, Cause.EVICTION)
         for timed in (self.ttft, self.e2e):
             timed(model, Outcome.COLD)
-        self.tokens(model, "in")
         for timed_once in (self.gap, self.load_wait):
             timed_once(model)
         for seconds in (self.prompt_seconds, self.generation_seconds):
@@ -79,8 +79,12 @@ class Meters:
 
     def _requests(self) -> None:
         self.requests = self._add(
-            Counter, "requests", "Model requests that are over", ("model", "endpoint", "outcome"), _RESULTS
+            Counter, "requests", "Model requests that are over", ("model", "endpoint", "client", "outcome"), _RESULTS
         )
+        self.refused = self._add(
+            Counter, "refused_requests", "Requests that keepwarm refused itself", ("status",), _REFUSALS
+        )
+        self.refused("401")
         self.ttft = Children(
             self._histogram("ttft_seconds", "Arrival to first byte of the answer's body", ("model", "outcome")), _TIMED
         )
@@ -92,7 +96,7 @@ class Meters:
         )
         self.load_wait = Children(self._histogram("load_wait_seconds", "Time cold requests were held", ("model",)))
         self.tokens = self._add(
-            Counter, "tokens", "Tokens, as Ollama counts them", ("model", "direction"), ("in", "out")
+            Counter, "tokens", "Tokens, as Ollama counts them", ("model", "client", "direction"), ("in", "out")
         )
         self.prompt_seconds = self._add(
             Counter, "prompt_evaluation_seconds", "Time that Ollama evaluated prompts", ("model",)

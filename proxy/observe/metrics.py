@@ -16,7 +16,7 @@ from proxy.domain.effects import Cause, Left, Loaded, ManagementFailed, Outcome,
 from proxy.domain.events import Ending, RequestArrived
 from proxy.observe.gaps import Gaps
 from proxy.observe.gauges import gauges
-from proxy.observe.labels import ModelNames, path_class
+from proxy.observe.labels import LabelNames, path_class
 from proxy.observe.meters import CLIENT_ERROR, EVICTION_CAUSES, RELOAD_CAUSES, Meters
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.domain.timeline import FinishedRequest
 
 _COUNTED_AT_ONCE: Final = 32
+_MAX_CLIENTS: Final = 100
 _SLOW_SECONDS: Final = 1.0
 _OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -40,7 +41,8 @@ class Metrics:
     def __init__(self, max_models: int) -> None:
         """At most `max_models` models (>= 0) get a label of their own, the rest share `model="other"`."""
         self._meters = Meters()
-        self._names = ModelNames(max_models, self._meters.begin)
+        self._names = LabelNames(max_models, self._meters.begin)
+        self._clients = LabelNames(_MAX_CLIENTS)
         self._gaps = Gaps(self._meters.gap)
         self._uncounted: list[FinishedRequest] = []
         self._overheads: list[float] = []
@@ -71,6 +73,10 @@ class Metrics:
         """Count it as over. `path` is the client's own; only its class becomes a label."""
         self._meters.passthrough_in_flight.dec()
         self._meters.passthrough(path_class(path), ending).inc()
+
+    def refused(self, status: int) -> None:
+        """Count a request that keepwarm itself refused with this status, before it reached Ollama."""
+        self._meters.refused(str(status)).inc()
 
     def upstream_up(self, *, up: bool) -> None:
         """Note whether Ollama answered."""
@@ -103,7 +109,9 @@ class Metrics:
     def _arrived(self, event: RequestArrived) -> None:
         request = event.request
         label = self._names.label(request.model, known=event.facts is not None)
-        self._meters.requests(label, request.endpoint, Outcome.COLD)  # begins at 0 before it is known how it ends
+        client = self._clients.label(event.client)
+        self._meters.requests(label, request.endpoint, client, Outcome.COLD)  # at 0 before it is known how it ends
+        self._meters.tokens(label, client, "in")
         if request.keep_alive is not None:
             self._meters.keep_alive_asked(label).set(max(-1.0, request.keep_alive))
 
@@ -146,7 +154,8 @@ class Metrics:
 
     def _request(self, request: FinishedRequest) -> None:
         label, result = self._names.label(request.model, known=request.known), _result(request)
-        self._meters.requests(label, request.endpoint, result).inc()
+        client = self._clients.label(request.client)
+        self._meters.requests(label, request.endpoint, client, result).inc()
         if request.outcome is Outcome.COLD:
             self._meters.load_wait(label).observe(request.wait_seconds, _exemplar(request))
         if result == request.outcome:
@@ -154,13 +163,13 @@ class Metrics:
             if request.ttft_seconds is not None:
                 self._meters.ttft(label, result).observe(request.ttft_seconds, _exemplar(request))
         self._gaps.used(label, request.at)
-        self._figures(label, request)
+        self._figures(label, client, request)
 
-    def _figures(self, label: str, request: FinishedRequest) -> None:
+    def _figures(self, label: str, client: str, request: FinishedRequest) -> None:
         meters, figures = self._meters, request.figures
         for child, amount in (
-            (meters.tokens(label, "in"), figures.prompt_tokens),
-            (meters.tokens(label, "out"), figures.generated_tokens),
+            (meters.tokens(label, client, "in"), figures.prompt_tokens),
+            (meters.tokens(label, client, "out"), figures.generated_tokens),
             (meters.prompt_seconds(label), figures.prompt_seconds),
             (meters.generation_seconds(label), figures.generation_seconds),
         ):

@@ -48,14 +48,14 @@ class UsageBook:
 
     # What happened
 
-    def arrived(self, model: str, at: float) -> None:
-        """Count a request for the model."""
+    def arrived(self, model: str, at: float, client_weight: float = 1.0) -> None:
+        """Count a request for the model, by a client whose waiting counts so much (> 0)."""
         usage = self._usages.pop(model, None)
         if usage is None:
             usage = Usage(first_arrival=at, last_arrival=at)
-            usage.arrived(at)
+            usage.arrived(at, client_weight)
         else:
-            self._pooled.add(usage.came_back(at), _POOLED_DECAY)
+            self._pooled.add(usage.came_back(at, client_weight), _POOLED_DECAY)
         self._usages[model] = usage
         self._forget_longest_unused()
 
@@ -101,6 +101,11 @@ class UsageBook:
     def loss(self, model: str, now: float, load_seconds: float, weight: float = 1.0) -> float:
         """Expected seconds of waiting if the model leaves now: load seconds · P(m, H) · weight."""
         return load_seconds * self.probability(model, now, self.horizon_seconds) * weight
+
+    def client_weight(self, model: str) -> float:
+        """How much the waiting of who asks next for the model is expected to count; 1 for a model never asked for."""
+        usage = self._usages.get(model)
+        return 1.0 if usage is None or usage.client_weight is None else usage.client_weight
 
     def load_seconds(self, model: str, prior_seconds: float, *, page_cache_warm: bool) -> float:
         """Average load of that kind; of the other kind before there was one; the prior before there was any."""

@@ -13,12 +13,13 @@ from proxy.policy.state import State, ages_from, ages_state, number, number_or_n
 
 _MODEL_DECAY = 0.98
 _SECONDS_WEIGHT = 0.3
+_CLIENT_SHARE = 0.1
 _DAY_SECONDS, _HOUR_SECONDS = 86400.0, 3600.0
 
 
-def averaged(average: float | None, seconds: float, weight: float) -> float:
+def averaged(average: float | None, value: float, weight: float) -> float:
     """Exponentially weighted average; the first value counts whole."""
-    return seconds if average is None else average + weight * (seconds - average)
+    return value if average is None else average + weight * (value - average)
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Usage:
         cold_load_seconds: average of loads that read the weights from disk.
         warm_load_seconds: average of loads with the weights in the page cache.
         service_seconds: average time to serve a request.
+        client_weight: average weight of who asks for it; the last ten requests make two thirds of it.
     """
 
     first_arrival: float
@@ -42,17 +44,19 @@ class Usage:
     cold_load_seconds: float | None = None
     warm_load_seconds: float | None = None
     service_seconds: float | None = None
+    client_weight: float | None = None
 
-    def arrived(self, at: float) -> None:
+    def arrived(self, at: float, client_weight: float = 1.0) -> None:
         """Count a request."""
         self.uses = self._uses_left(at) + 1.0
         self.last_arrival = max(self.last_arrival, at)
+        self.client_weight = averaged(self.client_weight, client_weight, _CLIENT_SHARE)
 
-    def came_back(self, at: float) -> float:
+    def came_back(self, at: float, client_weight: float = 1.0) -> float:
         """Count a request that is not the first, learn from the gap before it, and return that gap in seconds."""
         gap_seconds = self.idle_seconds(at)
         self.ages.add(gap_seconds, _MODEL_DECAY)
-        self.arrived(at)
+        self.arrived(at, client_weight)
         return gap_seconds
 
     def loaded(self, seconds: float, *, page_cache_warm: bool) -> None:
@@ -92,6 +96,7 @@ class Usage:
             "cold_load_seconds": self.cold_load_seconds,
             "warm_load_seconds": self.warm_load_seconds,
             "service_seconds": self.service_seconds,
+            "client_weight": self.client_weight,
         }
 
     @classmethod
@@ -105,6 +110,7 @@ class Usage:
             cold_load_seconds=number_or_none(state, "cold_load_seconds"),
             warm_load_seconds=number_or_none(state, "warm_load_seconds"),
             service_seconds=number_or_none(state, "service_seconds"),
+            client_weight=number_or_none(state, "client_weight"),  # None too where an earlier keepwarm wrote it
         )
 
     def _uses_left(self, now: float) -> float:

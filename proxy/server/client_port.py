@@ -12,14 +12,19 @@ from urllib.parse import unquote
 import aiohttp
 from aiohttp import web
 
+from proxy.domain.access import Group
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import Ending, PassthroughEnded, RequestEnded
 from proxy.domain.model import Endpoint, runs_elsewhere
 from proxy.server.client_connection import error_answer, not_http
+from proxy.server.gate import require
 from proxy.server.headers import told
-from proxy.server.refusal import RefusedError, check_head, origin_form
+from proxy.server.narrowed import check_names, listed
+from proxy.server.refusal import check_head, origin_form
+from proxy.server.refused import RefusedError
 from proxy.server.relay import ClientLeftError, MalformedBodyError, Relay, UpstreamBrokeError, UpstreamUnreachableError
 from proxy.upstream.body import ModelBody
+from proxy.upstream.endpoints import is_list, names_in_body
 from proxy.upstream.figures import AnswerTail
 
 if TYPE_CHECKING:
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
     from proxy.observe.metrics import Metrics
     from proxy.observe.tracing import Tracing
     from proxy.server.dispatcher import Dispatcher
+    from proxy.server.gate import Gate, Visit
+    from proxy.server.origins import Origins
+    from proxy.settings import Settings
     from proxy.upstream.catalogue import Catalogue
 
 _ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint}
@@ -46,16 +54,18 @@ class ClientPort:
         relay: Relay,
         catalogue: Catalogue,
         metrics: Metrics,
-        json_limit: Callable[[], int],
-        tells: Callable[[], bool],
+        settings: Callable[[], Settings],
+        gate: Gate,
+        origins: Origins,
         tracing: Tracing | None,
     ) -> None:
         self._dispatcher = dispatcher
         self._relay = relay
         self._catalogue = catalogue
         self._metrics = metrics
-        self._json_limit = json_limit
-        self._tells = tells
+        self._settings = settings
+        self._gate = gate
+        self._origins = origins
         self._tracing = tracing
         self._active = 0
         self._idle = asyncio.Event()
@@ -67,9 +77,6 @@ class ClientPort:
         self._idle.clear()
         try:
             return await self._handle(request)
-        except RefusedError as error:
-            self._note_passed(request, request.raw_path, error.status, Ending.ANSWERED, self._dispatcher.now())
-            return error_answer(request.raw_path, error.status, str(error))
         finally:
             self._active -= 1
             if not self._active:
@@ -82,31 +89,54 @@ class ClientPort:
                 await self._idle.wait()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        check_head(request)
-        path = origin_form(request.raw_path).partition("?")[0]
-        if "%" in path:
-            path = unquote(path)
+        path = request.raw_path.partition("?")[0]
+        try:
+            check_head(request)
+            path = origin_form(path)
+            if "%" in path:
+                path = unquote(path)
+            visit = self._gate.visit(request, path)
+            return await self._answer(request, path, visit)
+        except RefusedError as refusal:
+            self._metrics.refused(refusal.status)
+            self._note_passed(request, path, refusal.status, Ending.ANSWERED, self._dispatcher.now())
+            return await self._error(request, path, refusal.status, str(refusal), refusal.headers)
+
+    async def _answer(self, request: web.BaseRequest, path: str, visit: Visit) -> web.StreamResponse:
         endpoint = _ENDPOINTS.get(path) if request.method == "POST" else None
         if endpoint is None:
-            _continue_if_expected(request)
-            return await self._pass(request, path, None)
-        content = await _read(request, self._json_limit())
+            content = None
+            if visit.client.models is not None:
+                content = await _read(request, self._settings().limits.json_body) if names_in_body(path) else None
+                check_names(visit.client, path, content)
+            if content is None:
+                _continue_if_expected(request)
+            return await self._pass(request, path, content, visit)
+        if "Origin" in request.headers and "origin" not in visit.dropped:
+            await self._origins.admit(request.headers["Origin"])
+        content = await _read(request, self._settings().limits.json_body)
         arrived_at = self._dispatcher.now()
         try:
             body = await _parse(endpoint, content)
-        except ValueError:
-            return await self._pass(request, path, content)
+        except ValueError as error:
+            if visit.client.is_limited:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, f"keepwarm can't read the body: {error}") from error
+            return await self._pass(request, path, content, visit)
+        if visit.client.is_limited:
+            require(visit.client, Group.UNLOAD if body.request.is_unload else Group.USE, body.request.model)
         if runs_elsewhere(body.request.model):
-            return await self._pass(request, path, content)
-        return await self._run(request, body, arrived_at)
+            return await self._pass(request, path, content, visit)
+        return await self._run(request, body, arrived_at, visit)
 
-    async def _pass(self, request: web.BaseRequest, path: str, content: bytes | None) -> web.StreamResponse:
+    async def _pass(
+        self, request: web.BaseRequest, path: str, content: bytes | None, visit: Visit
+    ) -> web.StreamResponse:
         """Relay a request that runs no model here."""
         watch = _Passing()
         ending, status, began = Ending.CLIENT_GONE, 0, self._dispatcher.now()
         self._metrics.passthrough_started()
         try:
-            response, ending = await self._exchange(request, path, content, watch)
+            response, ending = await self._exchange(request, path, content, watch, visit)
             status = response.status
         finally:
             if path in _CHANGES_MODELS or path.startswith("/api/blobs/"):
@@ -119,7 +149,9 @@ class ClientPort:
         now = self._dispatcher.now()
         self._dispatcher.note(PassthroughEnded(now, request.method, path, status, ending, now - began))
 
-    async def _run(self, request: web.BaseRequest, body: ModelBody, arrived_at: float) -> web.StreamResponse:
+    async def _run(
+        self, request: web.BaseRequest, body: ModelBody, arrived_at: float, visit: Visit
+    ) -> web.StreamResponse:
         """Relay a request that runs a model, once it is admitted."""
         facts = await self._catalogue.facts(body.request.model) if self._dispatcher.manages else None
         request_id = self._dispatcher.next_id()
@@ -128,15 +160,18 @@ class ClientPort:
         if self._tracing is not None:
             self._tracing.begin(request_id, arrived_at, request.headers)
         try:
-            forward = await self._dispatcher.admit(request_id, body.request, facts)
+            forward = await self._dispatcher.admit(request_id, body.request, facts, visit.client.name)
             self._count_overhead(forward, arrived_at)
             if self._tracing is not None:
                 watch.to_upstream = self._tracing.headers(request_id)
-            if self._tells():
+            if self._settings().server.response_headers:
                 watch.to_client = told(forward, self._dispatcher.now() - arrived_at)
             content = body.with_keep_alive(forward.keep_alive)
-            response, ending = await self._exchange(request, body.request.endpoint.value, content, watch)
+            response, ending = await self._exchange(request, body.request.endpoint.value, content, watch, visit)
             status = response.status
+        except RefusedError as refusal:
+            ending, status = Ending.ANSWERED, refusal.status
+            raise
         finally:
             if ending is Ending.CLIENT_GONE and watch.tail.complete():
                 ending, status = Ending.ANSWERED, watch.status
@@ -146,18 +181,35 @@ class ClientPort:
         return response
 
     async def _exchange(
-        self, request: web.BaseRequest, path: str, content: bytes | None, watch: _Passing
+        self, request: web.BaseRequest, path: str, content: bytes | None, watch: _Passing, visit: Visit
     ) -> tuple[web.StreamResponse, Ending]:
         try:
-            return await self._relay.exchange(request, content, watch), Ending.ANSWERED
+            if visit.client.models is not None and is_list(path):
+                return await listed(self._relay, request, path, visit), Ending.ANSWERED
+            return await self._relay.exchange(request, content, watch, visit.dropped), Ending.ANSWERED
         except UpstreamUnreachableError as error:
-            return error_answer(path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client), Ending.UPSTREAM_ERROR
+            answer = await self._error(request, path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client)
+            return answer, Ending.UPSTREAM_ERROR
         except MalformedBodyError as error:
-            return error_answer(path, HTTPStatus.BAD_REQUEST, not_http(str(error))), Ending.CLIENT_GONE
+            answer = await self._error(request, path, HTTPStatus.BAD_REQUEST, not_http(str(error)))
+            return answer, Ending.CLIENT_GONE
         except UpstreamBrokeError:
             return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
         except ClientLeftError:
             return web.Response(status=_CLIENT_CLOSED_REQUEST), Ending.CLIENT_GONE
+
+    async def _error(
+        self,
+        request: web.BaseRequest,
+        path: str,
+        status: HTTPStatus,
+        message: str,
+        more: Mapping[str, str] = _NO_HEADERS,
+    ) -> web.Response:
+        """Answer instead of Ollama, so that web pages can read it whose requests Ollama takes."""
+        origin = request.headers.get("Origin")
+        readable = _NO_HEADERS if origin is None else await self._origins.headers(origin)
+        return error_answer(path, status, message, {**more, **readable})
 
     def _count_overhead(self, forward: Forward, arrived_at: float) -> None:
         if forward.outcome is not Outcome.COLD:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from typing import TYPE_CHECKING
 
 from proxy.domain import effects as fx
+from proxy.domain.access import KEYLESS
 from proxy.domain.events import (
     Event,
     Happening,
@@ -21,6 +23,7 @@ from proxy.domain.events import (
     TouchEnded,
     UnloadEnded,
 )
+from proxy.server.waiting import Waiting
 from proxy.upstream.api import UpstreamError
 from proxy.upstream.patience import SETTLE_LIMIT_SECONDS, SETTLE_POLL_SECONDS, UNLOAD_SECONDS
 
@@ -45,6 +48,7 @@ class Dispatcher:
         clock: Callable[[], float],
         probe: GpuProbe | None,
         observers: Sequence[Callable[[Happening, Sequence[fx.Effect]], None]] = (),
+        waiting: Waiting | None = None,
         speed: float = 1.0,
     ) -> None:
         self._engine = engine
@@ -53,6 +57,7 @@ class Dispatcher:
         self._clock = clock
         self._probe = probe
         self._observers = observers
+        self._waiting = waiting or Waiting(lambda: sys.maxsize)
         self._speed = speed
         self._ids = itertools.count(1)
         self._held: dict[int, asyncio.Future[fx.Forward]] = {}
@@ -87,16 +92,24 @@ class Dispatcher:
         """Return a number for a request, used once."""
         return next(self._ids)
 
-    async def admit(self, request_id: int, request: ModelRequest, facts: ModelFacts | None) -> fx.Forward:
-        """Hold a request until the engine says that it may go on, and how."""
-        self.post(RequestArrived(self._clock(), request_id, request, facts))
+    async def admit(
+        self, request_id: int, request: ModelRequest, facts: ModelFacts | None, client: str = KEYLESS
+    ) -> fx.Forward:
+        """Hold a request until the engine says that it may go on, and how.
+
+        Raises:
+            RefusedError: too many requests of this client are held already.
+        """
+        self._waiting.check(client)
+        self.post(RequestArrived(self._clock(), request_id, request, facts, client))
         at_once = self._admitted_at_once.pop(request_id, None)
         if at_once is not None:  # nearly always: a model that is warm is worth no Future
             return at_once
         held: asyncio.Future[fx.Forward] = asyncio.get_running_loop().create_future()
         self._held[request_id] = held
         try:
-            return await held
+            with self._waiting.place(client):
+                return await held
         finally:
             del self._held[request_id]
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from proxy.server.client_connection import ClientServer
+from proxy.server.connections import BoundedServer
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
     from contextlib import AsyncExitStack
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from proxy.settings import Address
 
 _IDLE_CONNECTION_SECONDS = 3630.0
-_LINE_BYTES = 65_536
 _CUT_SECONDS = 0.05
 """For what aiohttp itself does at the end: it waits for this twice, and for ever where it is 0."""
 
@@ -25,16 +25,20 @@ class ListenError(Exception):
     """A port can't be listened on; the text names the settings key, the address and the reason."""
 
 
-def client_runner(port: ClientPort) -> web.ServerRunner:
+def client_runner(
+    port: ClientPort, header_bytes: int, most_connections: Callable[[], int], on_refusal: Callable[[int], None]
+) -> web.ServerRunner:
     """Build the server of the client port: bodies as they come, handlers cancelled when their client leaves."""
-    server = ClientServer(
+    server = BoundedServer(
         port.handle,
+        most_connections,
+        on_refusal,
         handler_cancellation=True,
         auto_decompress=False,
         access_log=None,
         keepalive_timeout=_IDLE_CONNECTION_SECONDS,
-        max_line_size=_LINE_BYTES,
-        max_field_size=_LINE_BYTES,
+        max_line_size=header_bytes,
+        max_field_size=header_bytes,
     )
     return web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CUT_SECONDS)
 
@@ -45,13 +49,14 @@ async def listen(
     key: str,
     address: Address,
     drain: Callable[[], Awaitable[None]] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> str:
     """Listen until the stack is closed; then take no new connections, and let `drain` wait before the rest is cut."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     if drain is not None:
         stack.push_async_callback(drain)
-    site = web.TCPSite(runner, address.host or None, address.port)
+    site = web.TCPSite(runner, address.host or None, address.port, ssl_context=tls)
     try:
         await site.start()
     except OSError as error:
@@ -59,4 +64,5 @@ async def listen(
         raise ListenError(f"{key}: keepwarm can't listen on {address}: {reason}. Is it running already?") from error
     stack.push_async_callback(site.stop)
     host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -8,24 +8,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion10, HttpVersion11
 
+from proxy.server.refused import RefusedError
+
 if TYPE_CHECKING:
     from aiohttp import web
 
 _AUTHORITY = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _MOST_BYTES = 2**63 - 1
 """The longest body that Go knows."""
-
-
-class RefusedError(Exception):
-    """The request is not to be forwarded.
-
-    Attributes:
-        status: what to answer and close the connection; the text is the reason in plain English.
-    """
-
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 def check_head(request: web.BaseRequest) -> None:

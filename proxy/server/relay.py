@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from proxy.server.answer import RelayedAnswer
 from proxy.server.headers import OF_A_READ_REQUEST, OF_A_REQUEST, end_to_end
@@ -64,24 +65,53 @@ class Relay:
     def __init__(self, pool: UpstreamPool) -> None:
         self._pool = pool
 
-    async def exchange(self, request: web.BaseRequest, body: bytes | None, watcher: Watcher) -> web.StreamResponse:
-        """Forward the request, with `body` in place of its own if given, and its answer.
+    async def exchange(
+        self, request: web.BaseRequest, body: bytes | None, watcher: Watcher, dropped: tuple[str, ...] = ()
+    ) -> web.StreamResponse:
+        """Forward the request, with `body` in place of its own if given, without some headers, and its answer.
 
         Raises:
             UpstreamUnreachableError: answer the client with 502.
             MalformedBodyError: answer it with 400.
             UpstreamBrokeError, ClientLeftError: nothing more can be answered.
         """
-        answer = await self._send(request, body, watcher.to_upstream)
+        answer = await self._send(request, body, dropped, watcher.to_upstream)
         try:
             watcher.started(answer.status)
             return await _answer(request, answer, watcher)
         finally:
             await answer.close()
 
-    async def _send(self, request: web.BaseRequest, body: bytes | None, added: Mapping[str, str]) -> Answer:
+    async def whole(
+        self, request: web.BaseRequest, dropped: tuple[str, ...], most: int
+    ) -> tuple[int, CIMultiDict[str], bytes]:
+        """Forward the request and read its whole answer: status, headers, and at most so many bytes.
+
+        Raises:
+            UpstreamUnreachableError: answer the client with 502.
+            MalformedBodyError: answer it with 400.
+            ClientLeftError: nothing more can be answered.
+        """
+        answer = await self._send(request, None, (*dropped, "accept-encoding"), {})
+        parts, size = [], 0
+        try:
+            while chunk := await answer.read():
+                parts.append(chunk)
+                size += len(chunk)
+                if size > most:
+                    raise UpstreamUnreachableError(f"Ollama's answer is larger than {most} bytes")
+        except BrokenAnswerError as error:
+            raise UpstreamUnreachableError(f"Ollama's answer broke off: {error}") from error
+        finally:
+            await answer.close()
+        return answer.status, CIMultiDict(end_to_end(answer.headers, OF_A_READ_REQUEST)), b"".join(parts)
+
+    async def _send(
+        self, request: web.BaseRequest, body: bytes | None, dropped: tuple[str, ...], added: Mapping[str, str]
+    ) -> Answer:
         """Nothing is parsed or normalised: all of the target stands as the path."""
-        headers = end_to_end(request.headers, OF_A_REQUEST if body is None else OF_A_READ_REQUEST)
+        own = OF_A_REQUEST if body is None else OF_A_READ_REQUEST
+        headers = end_to_end(request.headers, own.union(dropped) if dropped else own)
         if added:
             headers = [(name, value) for name, value in headers if name.lower() not in added]
             headers += added.items()

@@ -40,6 +40,11 @@ class Address:
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine can reach it."""
+        return _name(self.host) == "localhost"
+
     def overlaps(self, other: Address) -> bool:
         """Tell whether the two cannot be listened on at the same time."""
         if self.port != other.port or self.port == 0:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from proxy.settings.yaml_loader import Document, KeyPath
 
-_COMMAND_LINE: Final = ("KEEPWARM_CONFIG", "KEEPWARM_ADMIN_URL")
+_COMMAND_LINE: Final = ("KEEPWARM_CONFIG", "KEEPWARM_ADMIN_URL", "KEEPWARM_ADMIN_TOKEN")
 """Options of the command line, not settings."""
 
 _KUBERNETES: Final = re.compile(

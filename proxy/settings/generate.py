@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from proxy.settings.keys import KEYS, PREFIX, VARIABLES
+from proxy.settings.keys import ENTRIES, KEYS, PREFIX, VARIABLES
 from proxy.settings.schema import AFTER_RESTART, Settings
 from proxy.settings.sections import Model
 
@@ -25,7 +25,21 @@ _YAML_HEAD: Final = """\
 # Saved changes take effect at once, except where it says "after a restart"; a mistake leaves the last good settings.
 # KEEPWARM_ variables override single keys: KEEPWARM_KEEP_ALIVE_MIN=10m. Check with: keepwarm check FILE
 """
-_MODELS_EXAMPLE: Final = """\
+_EXAMPLES: Final = {
+    ("access", "keys"): """\
+    # alice: 2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90
+""",
+    ("access", "allow"): """\
+    # alice:
+    #   endpoints: [use, unload]
+    #   models: ["llama3*", qwen3:8b]
+    # keyless:
+    #   endpoints: []
+""",
+    ("access", "weights"): """\
+    # alice: 3
+""",
+    ("models",): """\
   # llama3.2:            # every tag of llama3.2
   #   pin: true          # never evicted, never expires
   # "qwen*":
@@ -35,15 +49,19 @@ _MODELS_EXAMPLE: Final = """\
   # "*:70b":
   #   never_keep: true   # unloaded as soon as it is idle
   #   client_keep_alive: respect
-"""
+""",
+}
 
 
 def json_schema() -> str:
     """Return the JSON schema (2020-12) of the settings file."""
     schema = Settings.model_json_schema()
-    models = schema["properties"]["models"]
-    models["additionalProperties"] = False
-    for section in (*schema["$defs"].values(), models):
+    entries = []
+    for path in ENTRIES:
+        place = schema["$defs"]["Access"] if path[0] == "access" else schema
+        entries.append(place["properties"][path[-1]])
+        entries[-1]["additionalProperties"] = False
+    for section in (*schema["$defs"].values(), *entries):
         section["type"] = ["object", "null"]  # with everything in it commented out, it is null
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
 
@@ -60,15 +78,14 @@ def _yaml(section: type[BaseModel], path: tuple[str, ...]) -> list[str]:
         gap = "" if path else "\n"
         if (*path, name) not in KEYS:
             nested: Any = info.annotation
-            lines += [f"{gap}# {nested.__doc__}\n{name}:\n", *_yaml(nested, (*path, name))]
+            lines += [f"{gap}{indent}# {nested.__doc__}\n{indent}{name}:\n", *_yaml(nested, (*path, name))]
             continue
         comment = [*(info.description or "").splitlines()]
-        if (*path, name) in AFTER_RESTART:
+        if (*path, name)[:2] in AFTER_RESTART:
             comment.append("Takes effect after a restart.")
         lines.append(gap + "".join(f"{indent}# {line}\n" for line in comment))
-        lines.append(
-            f"{indent}{name}:\n{_MODELS_EXAMPLE}" if name == "models" else f"{indent}{name}: {_written(info.default)}\n"
-        )
+        entries = _EXAMPLES.get((*path, name))
+        lines.append(f"{indent}{name}:\n{entries}" if entries else f"{indent}{name}: {_written(info.default)}\n")
     return lines
 
 
@@ -90,16 +107,19 @@ def reference() -> str:
         "|---|---|---|---|",
     ]
     for path, info in KEYS.items():
-        restart = " Takes effect after a restart." if path in AFTER_RESTART else ""
+        restart = " Takes effect after a restart." if path[:2] in AFTER_RESTART else ""
         meaning = " ".join((info.description or "").splitlines()) + restart
         variable = f"`{variables[path]}`" if path in variables else ""
         lines.append(f"| `{'.'.join(path)}` | `{_written(info.default)}` | {meaning} | {variable} |")
-    for name, info in Model.model_fields.items():
-        lines.append(f"| `models.PATTERN.{name}` | | {info.description} | |")
+    for path, kind in ENTRIES.items():
+        for name, info in kind.model_fields.items() if kind else ():
+            meaning = " ".join((info.description or "").splitlines())
+            lines.append(f"| `{'.'.join(path)}.{'PATTERN' if kind is Model else 'NAME'}.{name}` | | {meaning} | |")
     lines += [
         "",
         f"A variable that begins with `{PREFIX}` and means no key is an error, as an unknown key is. An empty one",
-        "counts as not set. `KEEPWARM_CONFIG` (the file) and `KEEPWARM_ADMIN_URL` are options of the command line.",
+        "counts as not set. `KEEPWARM_CONFIG` (the file), `KEEPWARM_ADMIN_URL` and `KEEPWARM_ADMIN_TOKEN` are options",
+        "of the command line.",
     ]
     return "\n".join(lines) + "\n"
 

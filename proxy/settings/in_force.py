@@ -17,6 +17,7 @@ def in_force(settings: Settings) -> dict[str, str]:
     lines: dict[str, str] = {}
     for name in _SHOWN:
         _flatten(name, values[name], lines)
+    _flatten("access.weights", dict(settings.access.weights), lines)
     return lines
 
 

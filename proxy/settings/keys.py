@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
+from proxy.settings.access import Allow
 from proxy.settings.schema import Settings
 from proxy.settings.sections import Model
 
@@ -35,17 +36,26 @@ def _walk(section: type[BaseModel], path: KeyPath) -> Iterator[tuple[KeyPath, Fi
 KEYS: Final[dict[KeyPath, FieldInfo]] = dict(_walk(Settings, ()))
 """Every key by its path, in the order of the file; `models` is one of them."""
 
+ENTRIES: Final[dict[KeyPath, type[BaseModel] | None]] = {
+    ("access", "keys"): None,
+    ("access", "allow"): Allow,
+    ("access", "weights"): None,
+    ("models",): Model,
+}
+"""The keys below which a person chooses the names, and what stands below each name; None: one value."""
+
 MODEL_KEYS: Final[tuple[str, ...]] = tuple(Model.model_fields)
 """The keys under one pattern of `models`."""
 
-VARIABLES: Final[dict[str, KeyPath]] = {PREFIX + "_".join(path).upper(): path for path in KEYS if path != ("models",)}
-"""The environment variable of each key. `models` has none: a pattern cannot be part of a variable's name."""
+VARIABLES: Final[dict[str, KeyPath]] = {PREFIX + "_".join(path).upper(): path for path in KEYS if path not in ENTRIES}
+"""The environment variable of each key; those of ENTRIES have none: a name cannot be part of a variable's name."""
 
 
 def siblings(path: KeyPath) -> tuple[str, ...]:
     """Return the keys that may stand where this path's last part stands."""
-    if path[:1] == ("models",):
-        return MODEL_KEYS
+    entry = next((kind for key, kind in ENTRIES.items() if path[: len(key)] == key and len(path) > len(key)), None)
+    if entry is not None:
+        return tuple(entry.model_fields)
     depth = len(path) - 1
     return tuple(dict.fromkeys(key[depth] for key in KEYS if key[:depth] == path[:depth] and len(key) > depth))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.settings.errors import Place, Problem
 from proxy.settings.keys import nearest, suggestion
+from proxy.settings.values import LONGEST_CLIENT
 from proxy.settings.yaml_loader import dotted
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ def problems(error: ValidationError, document: Document, origin: str) -> list[Pr
 def _problem(details: ErrorDetails, places: Mapping[KeyPath, Place], origin: str) -> Problem:
     path = tuple(str(part) for part in details["loc"] if part != "[key]")
     path = _written(path, details, places)
-    return Problem(places.get(path, Place(origin)), f"{dotted(path)}: {_message(details, path)}")
+    return Problem(places.get(path, Place(origin)), f"{dotted(_without_secrets(path))}: {_message(details, path)}")
+
+
+def _without_secrets(path: KeyPath) -> KeyPath:
+    """Cut what is too long for a client's name: it may be the key itself, written on the wrong side of the colon."""
+    return tuple(f"{part[:4]}…" if path[0] == "access" and len(part) > LONGEST_CLIENT else part for part in path)
 
 
 def _written(path: KeyPath, details: ErrorDetails, places: Mapping[KeyPath, Place]) -> KeyPath:
@@ -50,7 +56,9 @@ def _message(details: ErrorDetails, path: KeyPath) -> str:
         case "expected":
             near = nearest(details["input"], context["choices"]) if isinstance(details["input"], str) else None
             hint = f", did you mean {near}?" if near else ""
-            return f"expected {context['expected']} (got {shown(details['input'])}){hint}"
+            is_text = isinstance(details["input"], str)
+            hidden = f"something else of {len(details['input'])} characters" if context["is_secret"] and is_text else ""
+            return f"expected {context['expected']} (got {hidden or shown(details['input'])}){hint}"
         case _:  # a section or `models` that is no mapping: the only check left to pydantic
             return f"expected a mapping, 'key: value' lines indented below (got {shown(details['input'])})"
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 
 from proxy.domain.settings import EngineSettings, with_tag
+from proxy.settings.access import Access
 from proxy.settings.sections import (
     Admin,
     KeepAlive,
@@ -30,9 +31,10 @@ from proxy.settings.sections import (
 from proxy.settings.values import Duration, ModelPattern, PolicyName, Precedence
 
 AFTER_RESTART: Final = (
-    *(("server", "listen"), ("server", "shutdown_grace"), ("admin", "listen"), ("upstream", "url")),
-    *(("upstream", "connect_timeout"), ("metrics", "max_models"), ("store", "path"), ("store", "retention")),
-    ("tracing", "endpoint"),
+    *(("server", "listen"), ("server", "shutdown_grace"), ("server", "tls")),
+    *(("admin", "listen"), ("admin", "private_network"), ("limits", "header")),
+    *(("upstream", "url"), ("upstream", "connect_timeout"), ("tracing", "endpoint")),
+    *(("metrics", "max_models"), ("store", "path"), ("store", "retention")),
 )
 """The keys whose change takes effect only after a restart: what they describe is made once and open all the time."""
 
@@ -49,6 +51,7 @@ class Settings(Section):
     admin: Admin = _section(Admin)
     upstream: Upstream = _section(Upstream)
     limits: Limits = _section(Limits)
+    access: Access = _section(Access)
     memory: Memory = _section(Memory)
     residency: Residency = _section(Residency)
     policy: PolicyName = key(
@@ -130,4 +133,5 @@ class Settings(Section):
             client_keep_alive=self.client_keep_alive,
             max_wait_seconds=self.max_wait,
             rules=tuple((pattern, model.rule()) for pattern, model in self.models.items()),
+            client_weights=dict(self.access.weights),
         )

@@ -16,7 +16,9 @@ from proxy.settings.values import (
     Budget,
     Count,
     CountOrAuto,
+    DigestOrNone,
     Duration,
+    FileOrNone,
     ListenAddress,
     LogFormat,
     LogLevel,
@@ -60,6 +62,21 @@ def _check_order(shortest: float | None, longest: float | None) -> None:
         raise conflict(f"expected min to be at most max (got {got})", ("min",), ("max",))
 
 
+class Tls(Section):
+    """HTTPS on the clients' port; new content of the two files is used within seconds, without a restart."""
+
+    certificate: FileOrNone = key(
+        "none", "PEM file: the certificate, followed by those between it and a known authority."
+    )
+    key: FileOrNone = key("none", "PEM file: the certificate's private key, without a passphrase.")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise conflict("expected both certificate and key, or neither", ("certificate",), ("key",))
+        return self
+
+
 class Server(Section):
     """Where clients reach keepwarm."""
 
@@ -72,12 +89,38 @@ class Server(Section):
         default=False,
         description="true: models' answers say what keepwarm did: X-Keepwarm-Outcome, -Waited, -Keep-Alive, -Request.",
     )
+    tls: Tls = Field(default_factory=Tls)
 
 
 class Admin(Section):
     """Metrics, health, state and reload: apart from the clients' port, and best reachable from this machine only."""
 
     listen: ListenAddress = key("127.0.0.1:11436", "Address of /metrics, /healthz, /readyz, /state and POST /reload.")
+    token_sha256: DigestOrNone = key(
+        "none",
+        "SHA-256 of the token that everything but /healthz and /readyz asks for (`keepwarm key new --admin` makes\n"
+        "one). Without it keepwarm refuses to listen where other machines may reach it.",
+    )
+    private_network: Switch = key(
+        False,  # noqa: FBT003 - the value in YAML
+        "true: nobody reaches admin.listen who may not use it, though it is no loopback address, and no token is\n"
+        "needed: a container's own network, with the port published on 127.0.0.1 or not at all.",
+    )
+
+    @property
+    def needs_no_token(self) -> bool:
+        """Tell whether whoever reaches the port may use it where there is no token."""
+        return self.listen.is_loopback or self.private_network
+
+    @model_validator(mode="after")
+    def _is_not_open_to_all(self) -> Self:
+        if self.token_sha256 is None and not self.needs_no_token:
+            message = (
+                f"expected an address that only this machine reaches, such as '127.0.0.1:11436', or a token in "
+                f"admin.token_sha256 (got {self.listen} and no token); `keepwarm key new --admin` makes one"
+            )
+            raise conflict(message, ("listen",))
+        return self
 
 
 class Upstream(Section):
@@ -94,7 +137,15 @@ class Upstream(Section):
 
 
 class Limits(Section):
-    """What one request may cost."""
+    """What clients may cost."""
+
+    connections: Count = key(4096, "Most connections of clients at once; one more gets a 503.")
+    header: PositiveSize = key("64KiB", "Longest request line, and longest header; a longer one gets a 400.")
+    waiting: Count = key(
+        2048,
+        "Most requests that one client (one key, or all without a key) may have waiting for a model; one more gets a\n"
+        "429.",
+    )
 
     json_body: PositiveSize = key(
         "512MiB",

@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from proxy.domain.access import Group
 from proxy.domain.settings import POLICIES, ClientKeepAlive
 from proxy.domain.units import exact_bytes, exact_duration, parse_bytes, parse_duration
 from proxy.settings.address import DEFAULT_UPSTREAM, Address, upstream_url
@@ -23,6 +24,9 @@ NONE: Final = "none"
 
 _DURATION: Final = r"\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d))+)"
 _SIZE: Final = r"[0-9]{1,19}(\.[0-9]{1,9})?(B|[KMGT]iB|[kKMGT]B)"
+_SHA256: Final = r"[0-9a-fA-F]{64}"
+_CLIENT: Final = r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,31}"
+LONGEST_CLIENT: Final = 32
 _PATTERN: Final = r"[A-Za-z0-9_*?\[][A-Za-z0-9_.:/*?\[\]!-]*"
 _UPSTREAM_EXAMPLES: Final = "'http://127.0.0.1:11434', 'gpu-box' or 'gpu-box:11434'"
 
@@ -37,6 +41,7 @@ class Kind:
         write: from the value back to what YAML gives.
         json_schema: the same check for an editor.
         choices: the words to compare a misspelt one with.
+        is_secret: what stands there by mistake may be a secret, and is not shown.
     """
 
     expected: str
@@ -44,6 +49,7 @@ class Kind:
     json_schema: dict[str, Any]
     write: Callable[[Any], Any] = lambda value: value
     choices: tuple[str, ...] = ()
+    is_secret: bool = False
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401 - pydantic's own signature
         """Let pydantic read and write the value with these functions."""
@@ -61,7 +67,7 @@ class Kind:
         try:
             return self.parse(value)
         except (ValueError, TypeError) as error:
-            context = {"expected": self.expected, "choices": self.choices}
+            context = {"expected": self.expected, "choices": self.choices, "is_secret": self.is_secret}
             raise PydanticCustomError("expected", "expected {expected}", context) from error
 
 
@@ -108,15 +114,28 @@ def _size(*, least: int = 0) -> Kind:
     return Kind(f"a size{bound} such as '22GiB', '512MiB', '24GB'", parse, _string(_SIZE), exact_bytes)
 
 
-def _or_auto(kind: Kind) -> Kind:
-    """The same kind, or the word auto, which reads as None."""
+def _or_word(kind: Kind, word: str = AUTO) -> Kind:
+    """The same kind, or the word, which reads as None."""
     return Kind(
-        f"{AUTO} or {kind.expected}",
-        lambda value: None if value == AUTO else kind.parse(value),
-        {"anyOf": [{"const": AUTO}, kind.json_schema]},
-        lambda value: AUTO if value is None else kind.write(value),
-        (AUTO,),
+        f"{word} or {kind.expected}",
+        lambda value: None if value == word else kind.parse(value),
+        {"anyOf": [{"const": word}, kind.json_schema]},
+        lambda value: word if value is None else kind.write(value),
+        () if kind.is_secret else (word,),
+        kind.is_secret,
     )
+
+
+def _list(kind: Kind, example: str, build: Callable[[list[Any]], Any]) -> Kind:
+    """A list of that kind, read by `build` from a list."""
+
+    def parse(value: object) -> object:
+        if not isinstance(value, list):
+            raise TypeError(f"a list is needed, got {value!r}")
+        return build([kind.parse(item) for item in value])
+
+    schema = {"type": "array", "items": kind.json_schema}
+    return Kind(f"a list such as {example}", parse, schema, lambda value: [kind.write(item) for item in sorted(value)])
 
 
 def _whole_number(value: object) -> int:
@@ -137,9 +156,11 @@ def _true_or_false(value: object) -> bool:
     return value
 
 
+def _store_path(value: object) -> Path:
+    return platformdirs.user_state_path("keepwarm") / "usage.sqlite" if value == AUTO else _path(value)
+
+
 def _path(value: object) -> Path:
-    if value == AUTO:
-        return platformdirs.user_state_path("keepwarm") / "usage.sqlite"
     if not _text(value) or "\0" in _text(value):
         raise ValueError(f"path must be a file's, got {value!r}")
     try:
@@ -148,9 +169,16 @@ def _path(value: object) -> Path:
         raise ValueError(str(error)) from error
 
 
-def _tracing_endpoint(value: object) -> str | None:
-    if value == NONE:
-        return None
+def _matching(pattern: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not re.fullmatch(pattern, _text(value)):
+            raise ValueError(f"text must match {pattern}")  # the value may be a secret
+        return _text(value)
+
+    return parse
+
+
+def _tracing_endpoint(value: object) -> str:
     if "://" not in _text(value):
         raise ValueError(f"URL must begin with http:// or https://, got {value!r}")
     return upstream_url(_text(value))
@@ -169,9 +197,9 @@ PositiveDuration = Annotated[float, _duration(least="1ms")]
 PollingInterval = Annotated[float, _duration(least="100ms")]
 Size = Annotated[int, _size()]
 PositiveSize = Annotated[int, _size(least=1)]
-Budget = Annotated[int | None, _or_auto(_size(least=1))]
+Budget = Annotated[int | None, _or_word(_size(least=1))]
 Count = Annotated[int, _WHOLE_NUMBER]
-CountOrAuto = Annotated[int | None, _or_auto(_WHOLE_NUMBER)]
+CountOrAuto = Annotated[int | None, _or_word(_WHOLE_NUMBER)]
 Weight = Annotated[float, Kind("a number above 0", _positive_number, {"type": "number", "exclusiveMinimum": 0})]
 Switch = Annotated[bool, Kind("true or false", _true_or_false, {"type": "boolean"})]
 PolicyName = Annotated[str, _choice(*POLICIES)]
@@ -195,17 +223,34 @@ UpstreamUrl = Annotated[
         {"type": "string", "minLength": 1},
     ),
 ]
-TracingEndpoint = Annotated[
-    str | None,
+_DIGEST: Final = Kind(
+    "the SHA-256 of a key, 64 hexadecimal digits as `keepwarm key new` prints them",
+    lambda value: _matching(_SHA256)(value).lower(),
+    _string(_SHA256),
+    is_secret=True,
+)
+_MODEL_PATTERN: Final = Kind(
+    "a model name, with * for anything, such as 'llama3.2' or 'qwen*:14b'", _pattern, _string(_PATTERN)
+)
+_ENDPOINT: Final = Kind(
+    "the URL of an OTLP receiver such as 'http://127.0.0.1:4318'", _tracing_endpoint, _string("https?://.+")
+)
+Digest = Annotated[str, _DIGEST]
+DigestOrNone = Annotated[str | None, _or_word(_DIGEST, NONE)]
+ClientName = Annotated[
+    str,
     Kind(
-        f"{NONE} or the URL of an OTLP receiver such as 'http://127.0.0.1:4318'",
-        _tracing_endpoint,
-        {"anyOf": [{"const": NONE}, _string("https?://.+")]},
-        lambda value: NONE if value is None else value,
-        (NONE,),
+        f"a name of at most {LONGEST_CLIENT} letters, digits and '_', '.', '-', '@'",
+        _matching(_CLIENT),
+        _string(_CLIENT),
+        is_secret=True,
     ),
 ]
-StorePath = Annotated[Path, Kind(f"{AUTO} or the path of a file", _path, {"type": "string", "minLength": 1}, str)]
-ModelPattern = Annotated[
-    str, Kind("a model name, with * for anything, such as 'llama3.2' or 'qwen*:14b'", _pattern, _string(_PATTERN))
+Groups = Annotated[frozenset[Group], _list(_choice(*Group), "[use, unload], of use, manage, unload", frozenset)]
+ModelPatterns = Annotated[tuple[str, ...], _list(_MODEL_PATTERN, "['llama3*', 'qwen3:8b']", tuple)]
+FileOrNone = Annotated[
+    Path | None, _or_word(Kind("the path of a file", _path, {"type": "string", "minLength": 1}, str), NONE)
 ]
+TracingEndpoint = Annotated[str | None, _or_word(_ENDPOINT, NONE)]
+StorePath = Annotated[Path, Kind(f"{AUTO} or the path of a file", _store_path, {"type": "string", "minLength": 1}, str)]
+ModelPattern = Annotated[str, _MODEL_PATTERN]

@@ -23,7 +23,6 @@ _NAMES: Final = ", ".join(RequestRow._fields)
 _INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES "  # noqa: S608 - our own names
 _ROW: Final = f"({', '.join('?' * len(RequestRow._fields))})"
 _ROWS_AT_ONCE: Final = 500
-_SELECT: Final = f"SELECT {_NAMES} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
 _STATE: Final = "SELECT version, body FROM state"
 _SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
 
@@ -81,7 +80,10 @@ class Database:
     def rows(self, since: float) -> Iterator[RequestRow]:
         """Yield the rows that arrived at this time or later, oldest first."""
         with closing(self._read_only()) as connection:
-            for values in connection.execute(_SELECT, (since,)):
+            there = {column[1] for column in connection.execute("PRAGMA table_info(requests)")}
+            names = [name for name in RequestRow._fields if name in there]  # an earlier keepwarm's file lacks the last
+            select = f"SELECT {', '.join(names)} FROM requests WHERE at >= ? ORDER BY at"  # noqa: S608 - our own names
+            for values in connection.execute(select, (since,)):
                 yield RequestRow(*values)
 
     def saved_state(self) -> tuple[int, str] | None:

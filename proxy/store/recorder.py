@@ -34,6 +34,7 @@ def request_row(finished: FinishedRequest) -> RequestRow:
         generated_tokens=_count(figures.generated_tokens),
         prompt_seconds=figures.prompt_seconds,
         generation_seconds=figures.generation_seconds,
+        client=finished.client,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from proxy.domain.access import KEYLESS
+
 
 class RequestRow(NamedTuple):
     """A model request that is over.
@@ -20,6 +22,7 @@ class RequestRow(NamedTuple):
         e2e_seconds: arrival to end.
         wait_seconds: how much of it the request was held for a load.
         load_seconds: what Ollama says it loaded for this request, like the figures below; None: not told.
+        client: name of the client's key, as the settings say it, or that of all without one.
     """
 
     at: float
@@ -37,3 +40,4 @@ class RequestRow(NamedTuple):
     generated_tokens: int | None
     prompt_seconds: float | None
     generation_seconds: float | None
+    client: str = KEYLESS

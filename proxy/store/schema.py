@@ -20,6 +20,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX requests_at ON requests (at)",
         "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 0), version INTEGER, body TEXT)",
     ),
+    ("ALTER TABLE requests ADD COLUMN client TEXT NOT NULL DEFAULT 'keyless'",),  # nobody had a key before
 )
 """The statements that lead from each version to the next. Only ever append: the version is how many were applied, and
 is kept in SQLite's own header field for it (`PRAGMA user_version`), inside the transaction that applies them."""

@@ -21,6 +21,9 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _VALUE_END = re.compile(rb"[,}\s]")
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
+_SHORTEST_SECONDS = 1e-9
+"""Go counts whole nanoseconds: less of one is nothing."""
+
 _READ = frozenset({"model", "keep_alive", "options", "shift", "prompt", "messages"})
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KEYS = {b'"%s"' % key.encode(): key for key in _READ}
@@ -190,9 +193,10 @@ def _keep_alive_seconds(value: Any) -> float | None:  # noqa: ANN401 - JSON
         except ValueError:
             return None
     try:
-        return float(value)
+        seconds = float(value)
     except OverflowError:
         return None
+    return 0.0 if 0 <= seconds < _SHORTEST_SECONDS else seconds
 
 
 def _runner_options(options: Any, shift: Any) -> RunnerOptions:  # noqa: ANN401 - JSON

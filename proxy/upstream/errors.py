@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+_SERVER_ERRORS: Final = 500
+_ANTHROPIC: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+_OPENAI: Final = {404: "not_found_error", 429: "rate_limit_error"}
+_OPENAI_CODES: Final = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 
 def error_body(path: str, status: int, message: str) -> bytes:
@@ -11,10 +25,11 @@ def error_body(path: str, status: int, message: str) -> bytes:
     Half characters, which a text that quotes a client may have, become question marks.
     """
     message = message.encode(errors="replace").decode()
+    usual = "invalid_request_error" if status < _SERVER_ERRORS else "api_error"
     if path.startswith("/v1/messages"):
-        kind = "invalid_request_error" if status < 500 else "api_error"  # noqa: PLR2004 - HTTP's class border
+        kind = _ANTHROPIC.get(status, usual)
         return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
     if path.startswith("/v1/"):
-        kind = "invalid_request_error" if status < 500 else "api_error"  # noqa: PLR2004 - HTTP's class border
-        return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": None}})
+        kind, code = _OPENAI.get(status, usual), _OPENAI_CODES.get(status)
+        return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
     return msgspec.json.encode({"error": message})

@@ -143,7 +143,8 @@ class Proxy:
     async def running(self) -> AsyncIterator[None]:
         """Run it; the second time on the same port."""
         admin = {"listen": self.url.removeprefix("http://").rstrip("/") or "127.0.0.1:0"}
-        file = settings_file(self.folder, self.upstream_url, admin=admin, **self.settings)
+        settings = {**self.settings, "admin": {**admin, **self.settings.get("admin", {})}}
+        file = settings_file(self.folder, self.upstream_url, **settings)
         async with running_app(SettingsFile(file, {})) as app:
             self.client_url, self.url = app.client_url, f"{app.admin_url}/"
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,8 @@ from tests.browser.conftest import SCREENSHOTS, in_front_of_ollama
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from playwright.async_api import Browser
 
     from tests.browser.conftest import Tab
 
@@ -135,3 +138,20 @@ async def test_pictures_of_it_are_kept(tmp_path: Path, open_tab: Callable[..., A
             kept = SCREENSHOTS / f"page-{scheme}-{width}.png"
             await page.screenshot(path=kept, full_page=True)
             assert kept.stat().st_size > 20_000
+
+
+async def test_with_a_token_the_browser_asks_for_it_once_and_the_page_follows(
+    tmp_path: Path, browser: Browser, open_tab: Callable[..., Awaitable[Tab]]
+) -> None:
+    """As a person does it: any name, and the token as password."""
+    admin = {"token_sha256": sha256(b"the token").hexdigest()}
+    async with in_front_of_ollama(tmp_path, admin=admin) as proxy, proxy.running():
+        tab = await open_tab(proxy.url, http_credentials={"username": "me", "password": "the token"})
+        await tab.live()
+        await proxy.chat("llama3.2:3b")
+        await tab.shows("#residents", "llama3.2:3b")
+        for path in ("", "page/app.js", "events", "state", "metrics"):
+            stranger = await browser.new_context()
+            answer = await stranger.request.get(f"{proxy.url}{path}")
+            assert answer.status == 401, path
+            await stranger.close()

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.server.gate import is_local_name
+from proxy.settings import load
 from proxy.settings.keys import VARIABLES
 
 pytestmark = pytest.mark.deploy
@@ -84,6 +86,20 @@ def test_keepwarm_is_given_settings_that_exist_and_time_to_finish() -> None:
     grace = yaml.safe_load((ROOT / "config" / "keepwarm.yaml").read_text())["server"]["shutdown_grace"]
     assert int(keepwarm["stop_grace_period"].removesuffix("s")) > int(grace.removesuffix("s"))
     assert (ROOT / "config" / "keepwarm.yaml").is_file()
+
+
+def test_the_admin_port_is_open_to_prometheus_and_this_machine_as_it_is_published() -> None:
+    """The image's own environment and Compose's together are settings that keepwarm starts with."""
+    said = dict(re.findall(r"\b(KEEPWARM_\w+)=(\S+)", (ROOT / "Dockerfile").read_text()))
+    keepwarm = SERVICES["keepwarm"]
+    env = {**said, **keepwarm["environment"], "KEEPWARM_MEMORY_BUDGET": "auto"}
+    settings = load(ROOT / "config" / "keepwarm.yaml", env)
+    assert not settings.admin.listen.is_loopback
+    assert settings.admin.needs_no_token
+    listens = {settings.server.listen.port, settings.admin.listen.port}
+    assert {int(port.rpartition(":")[2]) for port in keepwarm["ports"]} == listens
+    (target,) = yaml.safe_load(COMPOSE["configs"]["prometheus"]["content"])["scrape_configs"][0]["static_configs"]
+    assert all(is_local_name(host) for host in target["targets"])
 
 
 def test_ollama_is_the_one_that_keepwarm_is_tested_with() -> None:

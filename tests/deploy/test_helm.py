@@ -33,7 +33,12 @@ EVERYTHING: dict[str, Any] = {
     "nodeSelector": {"kubernetes.io/arch": "amd64"},
     "tolerations": [{"key": "gpu", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
-    "serviceMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}},
+    "serviceMonitor": {
+        "enabled": True,
+        "interval": "30s",
+        "labels": {"release": "prometheus"},
+        "authorization": {"credentials": {"name": "keepwarm", "key": "token"}},
+    },
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
     "dashboards": {"enabled": True, "annotations": {"grafana_folder": "keepwarm"}},
 }
@@ -133,7 +138,15 @@ def test_the_settings_are_keepwarms_own(everything: list[Document], tmp_path: Pa
     settings = next(document for document in of_kind(everything, "ConfigMap") if "keepwarm.yaml" in document["data"])
     file = tmp_path / "keepwarm.yaml"
     file.write_text(settings["data"]["keepwarm.yaml"])
-    assert load(file, {}).upstream.url == "http://ollama:11434"
+    said = dict(re.findall(r"\b(KEEPWARM_\w+)=(\S+)", (ROOT / "Dockerfile").read_text()))
+    loaded = load(file, said)
+    assert loaded.upstream.url == "http://ollama:11434"
+    assert loaded.admin.needs_no_token
+    container = one(everything, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert [str(loaded.server.listen), str(loaded.admin.listen)] == [
+        f"0.0.0.0:{ports[name]}" for name in ("http", "admin")
+    ]
 
 
 def test_the_values_that_the_page_shows_are_good(tmp_path: Path) -> None:

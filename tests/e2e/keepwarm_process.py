@@ -23,7 +23,7 @@ import aiohttp
 
 _START_SECONDS = 20
 _STOP_SECONDS = 40  # longer than its own shutdown_grace, 30 s
-_LISTENS = re.compile(r"^keepwarm \S+: (http://\S+) -> \S+, admin (http://\S+)$", re.MULTILINE)
+_LISTENS = re.compile(r"^keepwarm \S+: (https?://\S+) -> \S+, admin (http://\S+)$", re.MULTILINE)
 
 
 class KeepwarmProcessError(Exception):

@@ -156,8 +156,8 @@ async def test_the_admin_port_explains_a_model_and_counts_its_requests(
     assert explanation["decisions"]
     async with session.get(f"{proxy.admin_url}/metrics") as answer:
         text = await answer.text()
-    assert 'keepwarm_requests_total{endpoint="/api/chat",model="gemma3:4b",outcome="cold"} 1.0' in text
-    assert 'keepwarm_requests_total{endpoint="/api/chat",model="gemma3:4b",outcome="warm"} 1.0' in text
+    assert 'keepwarm_requests_total{client="keyless",endpoint="/api/chat",model="gemma3:4b",outcome="cold"} 1.0' in text
+    assert 'keepwarm_requests_total{client="keyless",endpoint="/api/chat",model="gemma3:4b",outcome="warm"} 1.0' in text
     async with session.get(f"{proxy.admin_url}/models/nobody/explain") as answer:
         assert answer.status == 404
     async with session.get(f"{proxy.admin_url}/healthz") as answer:

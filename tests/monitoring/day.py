@@ -144,6 +144,7 @@ class Day:
         await self.leave(after_seconds=None)
         self._ollama.faults.break_stream_after_chunks = None
         await self.leave(after_seconds=0.2)
+        await self._get(self.keepwarm.url, "/api/tags", status=403, Host="a-name-that-points-here.example")
         await self.prometheus.until("keepwarm:management_failures:increase15m > 2")
 
     async def _names_that_nobody_knows(self) -> None:
@@ -188,9 +189,9 @@ class Day:
                 return
         raise AssertionError("the answer was whole")
 
-    async def _get(self, url: str, path: str) -> bytes:
-        async with self._client.get(url + path) as answer:
-            assert answer.status == 200
+    async def _get(self, url: str, path: str, status: int = 200, **headers: str) -> bytes:
+        async with self._client.get(url + path, headers=headers) as answer:
+            assert answer.status == status
             return await answer.read()
 
     async def _post(self, url: str, path: str, body: dict[str, Any]) -> int:

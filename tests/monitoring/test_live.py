@@ -78,6 +78,7 @@ async def test_no_alert_is_near_while_people_just_work(lived: Day, expression: E
         *(f"keepwarm_{what}_total" for what in ("expiries", "explicit_unloads", "regret", "management_failures")),
         *(f"keepwarm_{what}_total" for what in ("spilled_bytes", "prompt_evaluation_seconds", "generation_seconds")),
         *(f'keepwarm_tokens_total{{direction="{direction}"}}' for direction in ("in", "out")),
+        'keepwarm_refused_requests_total{status="403"}',
         "keepwarm_requests_waiting",
         "keepwarm_requests_in_flight",
         "keepwarm_resident_busy_requests",

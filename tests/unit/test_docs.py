@@ -15,13 +15,19 @@ from proxy.observe.metrics import Metrics
 from proxy.server.admin import AdminSources, admin_app
 from proxy.settings import load
 from proxy.settings.environment import overlay
-from proxy.settings.keys import VARIABLES
+from proxy.settings.keys import KEYS
 from proxy.settings.yaml_loader import Document
 from proxy.status import status_table
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "grafana" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    ROOT / "grafana" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(
     r"(?:\$ |ExecStart=|docker exec \S+ )?"  # how it is started
@@ -114,8 +120,12 @@ def shown_commands(page: Path) -> Iterator[tuple[str, list[str]]]:
 def test_every_command_and_option_shown_exists(page: Path) -> None:
     for name, options in shown_commands(page):
         command: click.Command = main if name == "--version" else main.commands[name]
-        known = {option for parameter in command.get_params(click.Context(command)) for option in parameter.opts}
-        assert set(options) <= known, name
+        assert set(options) <= options_of(command), name
+
+
+def options_of(command: click.Command) -> set[str]:
+    own = {option for parameter in command.get_params(click.Context(command)) for option in parameter.opts}
+    return own.union(*map(options_of, command.commands.values() if isinstance(command, click.Group) else ()))
 
 
 def test_the_readme_shows_every_command() -> None:
@@ -168,7 +178,7 @@ def test_every_environment_variable_shown_is_one_of_ours(page: Path) -> None:
 
 @pages
 def test_every_key_of_the_settings_shown_exists(page: Path) -> None:
-    keys = {".".join(path) for path in VARIABLES.values()}
+    keys = {".".join(path[:depth]) for path in KEYS for depth in range(1, len(path) + 1)}
     sections = {key.partition(".")[0] for key in keys if "." in key}
     for span in spans(prose(page)):
         name = span.partition(":")[0]

@@ -163,3 +163,42 @@ def test_every_model_that_was_ever_used_may_be_wanted_next() -> None:
         "small:latest": 4 * GIB,
     }
     assert all(each.hazard > 0 for each in wanted.values())
+
+
+# Who asks
+
+
+def test_a_model_counts_more_if_those_ask_for_it_whose_waiting_counts_more() -> None:
+    script = Transcript(SIZES, client_weights={"boss": 4.0})
+    script.ps()
+    for name, client in (("middle", "boss"), ("other", "clerk")):  # alike in all else
+        script.client = client
+        script.ends(script.asks(name))
+    state = script.engine.state
+    assert worth.weight(state, "middle:latest") == 4.0
+    assert worth.weight(state, "other:latest") == 1.0
+    assert worth.loss_seconds(state, "middle:latest", script.at) == pytest.approx(
+        4.0 * worth.loss_seconds(state, "other:latest", script.at)
+    )
+
+
+def test_the_weight_of_a_client_multiplies_that_of_the_model() -> None:
+    script = Transcript(SIZES, client_weights={"boss": 4.0}, rules=(("small", ModelRule(weight=0.5)),))
+    script.ps()
+    script.client = "boss"
+    script.asks("small")
+    assert worth.weight(script.engine.state, "small:latest") == 2.0
+
+
+@pytest.mark.parametrize(("clerks", "boss_has"), [("one", "two"), ("two", "one")])
+def test_of_two_models_alike_the_one_of_the_client_that_counts_less_has_to_leave(clerks: str, boss_has: str) -> None:
+    sizes = {"one": 4.0, "two": 4.0, "three": 4.0}
+    script = Transcript(sizes, max_models=2, client_weights={"boss": 9.0}).warmed("one", "two")
+    for _ in range(5):
+        for name, client in ((clerks, "clerk"), (boss_has, "boss"), (clerks, "clerk")):
+            script.after(10)
+            script.client = client
+            script.ends(script.asks(name))
+    script.after(10)
+    script.asks("three")
+    assert [effect.model for effect in script.todo if isinstance(effect, fx.Unload)] == [f"{clerks}:latest"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.domain import effects as fx
 from proxy.domain import events as ev
+from proxy.domain.access import KEYLESS
 from proxy.domain.model import Endpoint, ModelFacts, ModelRequest, ObservedResident, RunnerOptions, canonical
 from proxy.domain.settings import ClientKeepAlive, EngineSettings, ModelRule
 from proxy.engine.engine import Engine
@@ -46,6 +47,7 @@ class Transcript:
         self.effects: list[fx.Effect] = []
         self.log: list[fx.Effect] = []
         self.todo: list[fx.Load | fx.Unload | fx.Touch | fx.Settle] = []
+        self.client = KEYLESS  # who asks
         self._next_id = 0
 
     def happens(self, event: ev.Event) -> list[fx.Effect]:
@@ -80,7 +82,7 @@ class Transcript:
             name, endpoint, RunnerOptions(tuple(sorted((options or {}).items())), shift), keep_alive, unload
         )
         facts = ModelFacts(name, weights or f"sha256-{name}", self.sizes.get(name, GIB)) if known else None
-        self.happens(ev.RequestArrived(self.at, self._next_id, request, facts))
+        self.happens(ev.RequestArrived(self.at, self._next_id, request, facts, self.client))
         return self._next_id
 
     def ends(

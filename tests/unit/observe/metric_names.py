@@ -33,6 +33,7 @@ def everything_happened() -> Metrics:
     metrics.observe(arrived("a:latest", keep_alive=60.0), effects, ended)
     metrics.passthrough_started()
     metrics.passthrough_ended("/api/tags", Ending.ANSWERED)
+    metrics.refused(401)
     metrics.config_reloaded(1.0)
     return metrics
 

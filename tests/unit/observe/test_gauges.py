@@ -2,16 +2,16 @@ import math
 
 from proxy.domain.snapshot import EngineSnapshot, StoreSnapshot
 from proxy.observe.gauges import gauges
-from proxy.observe.labels import ModelNames
+from proxy.observe.labels import LabelNames
 from tests.unit.observe.samples import NOW, STORE, engine, resident
 
 
 def shown(
-    snapshot: EngineSnapshot, names: ModelNames | None = None, store: StoreSnapshot = STORE
+    snapshot: EngineSnapshot, names: LabelNames | None = None, store: StoreSnapshot = STORE
 ) -> dict[tuple[str, str | None], float]:
     return {
         (sample.name.removeprefix("keepwarm_"), sample.labels.get("model")): sample.value
-        for family in gauges(snapshot, store, names or ModelNames(200))
+        for family in gauges(snapshot, store, names or LabelNames(200))
         for sample in family.samples
     }
 
@@ -56,14 +56,14 @@ def test_a_resident_that_we_gave_no_keep_alive_shows_none() -> None:
 
 
 def test_the_gauges_of_a_model_vanish_when_it_leaves() -> None:
-    names = ModelNames(200)
+    names = LabelNames(200)
     assert any(model == "a:latest" for _, model in shown(engine(resident("a:latest")), names))
     assert not any(model == "a:latest" for _, model in shown(engine(), names))
 
 
 def test_residents_that_share_a_label_add_up_and_show_the_shortest_time() -> None:
     several = (resident("a:latest", expires_at=NOW + 90), resident("b:latest", expires_at=NOW + 30))
-    values = shown(engine(*several), ModelNames(0))
+    values = shown(engine(*several), LabelNames(0))
     assert values["resident_bytes", "other"] == 12_000
     assert values["resident_expiry_seconds", "other"] == 30.0
 

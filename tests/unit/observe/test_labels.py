@@ -1,15 +1,15 @@
 from prometheus_client import CollectorRegistry, Counter
 
-from proxy.observe.labels import Children, ModelNames
+from proxy.observe.labels import Children, LabelNames
 
 
 def test_a_name_keeps_its_label_when_there_is_no_room_for_more() -> None:
-    names = ModelNames(1)
+    names = LabelNames(1)
     assert [names.label(model) for model in ("a", "b", "a")] == ["a", "other", "a"]
 
 
 def test_an_unknown_name_gets_the_label_that_it_had_when_it_was_known() -> None:
-    names = ModelNames(1)
+    names = LabelNames(1)
     names.label("a")
     assert names.label("a", known=False) == "a"
     assert names.label("b", known=False) == "other"
@@ -17,14 +17,14 @@ def test_an_unknown_name_gets_the_label_that_it_had_when_it_was_known() -> None:
 
 def test_each_label_begins_once_the_shared_one_too() -> None:
     begun: list[str] = []
-    names = ModelNames(1, begun.append)
+    names = LabelNames(1, begun.append)
     for model in ("a", "b", "a", "c"):
         names.label(model)
     assert begun == ["a", "other"]
 
 
 def test_a_label_that_is_shared_takes_nobodys_place() -> None:
-    names = ModelNames(1)
+    names = LabelNames(1)
     assert names.label("made-up", known=False) == "other"
     assert names.label("a") == "a"
 

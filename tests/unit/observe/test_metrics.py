@@ -51,7 +51,24 @@ def test_a_request_is_counted_by_what_it_met_or_what_went_wrong(
 ) -> None:
     metrics = Metrics(max_models=200)
     metrics.observe(Tick(NOW), [], [finished(outcome=outcome, ending=ending, status=status)])
-    assert value(metrics, "requests_total", model=LLAMA, endpoint="/api/chat", outcome=label) == 1
+    assert value(metrics, "requests_total", model=LLAMA, endpoint="/api/chat", outcome=label, client="keyless") == 1
+
+
+def test_beyond_100_clients_share_a_label() -> None:
+    metrics = Metrics(max_models=200)
+    requests = [finished()._replace(client=f"c{number}") for number in range(130)]
+    metrics.observe(Tick(NOW), [], requests)
+    samples = families(metrics)["keepwarm_requests"].samples
+    labels = {sample.labels["client"]: sample.value for sample in samples if sample.labels.get("outcome") == "warm"}
+    assert (len(labels), labels["c99"], labels["other"]) == (101, 1, 30)
+
+
+def test_what_keepwarm_refuses_is_counted_by_its_status() -> None:
+    metrics = Metrics(max_models=200)
+    assert value(metrics, "refused_requests_total", status="401") == 0
+    metrics.refused(401)
+    metrics.refused(401)
+    assert value(metrics, "refused_requests_total", status="401") == 2
 
 
 def test_latencies_are_those_of_requests_that_were_answered_well() -> None:
@@ -76,8 +93,8 @@ def test_tokens_and_their_seconds_come_from_the_figures() -> None:
     metrics = Metrics(max_models=200)
     figures = AnswerFigures(prompt_tokens=100, prompt_seconds=0.5, generated_tokens=40, generation_seconds=2.0)
     metrics.observe(Tick(NOW), [], [finished(figures=figures), finished(figures=figures), finished()])
-    assert value(metrics, "tokens_total", model=LLAMA, direction="in") == 200
-    assert value(metrics, "tokens_total", model=LLAMA, direction="out") == 80
+    assert value(metrics, "tokens_total", model=LLAMA, direction="in", client="keyless") == 200
+    assert value(metrics, "tokens_total", model=LLAMA, direction="out", client="keyless") == 80
     assert value(metrics, "prompt_evaluation_seconds_total", model=LLAMA) == 1.0
     assert value(metrics, "generation_seconds_total", model=LLAMA) == 4.0
 
@@ -85,7 +102,7 @@ def test_tokens_and_their_seconds_come_from_the_figures() -> None:
 def test_a_figure_that_makes_no_sense_is_not_counted() -> None:
     metrics = Metrics(max_models=200)
     metrics.observe(Tick(NOW), [], [finished(figures=AnswerFigures(prompt_tokens=-5))])
-    assert value(metrics, "tokens_total", model=LLAMA, direction="in") == 0
+    assert value(metrics, "tokens_total", model=LLAMA, direction="in", client="keyless") == 0
 
 
 @pytest.mark.parametrize(("cause", "reloads"), [(Cause.COLD, None), (Cause.RELOAD, 1), (Cause.SPILL, 1)])
@@ -138,7 +155,7 @@ def test_at_most_max_models_have_a_label_of_their_own() -> None:
         metrics.observe(arrived(f"m{number}:latest", 60.0), [], [finished(f"m{number}:latest")])
     requests = families(metrics)["keepwarm_requests"].samples
     assert len({sample.labels["model"] for sample in requests}) == 201
-    assert value(metrics, "requests_total", model="other", endpoint="/api/chat", outcome="warm") == 50
+    assert value(metrics, "requests_total", model="other", endpoint="/api/chat", outcome="warm", client="keyless") == 50
 
 
 def test_a_name_that_ollama_does_not_know_takes_no_label() -> None:
@@ -148,8 +165,8 @@ def test_a_name_that_ollama_does_not_know_takes_no_label() -> None:
             arrived(f"made-up-{number}", 60.0, known=False), [], [finished(f"made-up-{number}", known=False)]
         )
     metrics.observe(Tick(NOW), [], [finished()])
-    assert value(metrics, "requests_total", model="other", endpoint="/api/chat", outcome="warm") == 5
-    assert value(metrics, "requests_total", model=LLAMA, endpoint="/api/chat", outcome="warm") == 1
+    assert value(metrics, "requests_total", model="other", endpoint="/api/chat", outcome="warm", client="keyless") == 5
+    assert value(metrics, "requests_total", model=LLAMA, endpoint="/api/chat", outcome="warm", client="keyless") == 1
 
 
 def test_requests_that_run_no_model_are_counted_by_a_bounded_path() -> None:
@@ -192,7 +209,7 @@ def test_a_model_name_with_quotes_and_line_ends_stays_one_label() -> None:
     metrics = Metrics(max_models=200)
     name = 'evil"} 1\nkeepwarm_upstream_up 1\n#\\'
     metrics.observe(Tick(NOW), [], [finished(name)])
-    assert value(metrics, "requests_total", model=name, endpoint="/api/chat", outcome="warm") == 1
+    assert value(metrics, "requests_total", model=name, endpoint="/api/chat", outcome="warm", client="keyless") == 1
     assert value(metrics, "upstream_up") == 0
 
 
@@ -207,8 +224,11 @@ def test_what_may_happen_to_a_model_begins_at_0_when_the_model_is_first_seen() -
         ("evictions", ("eviction", "room_ahead", "upstream")),
     ):
         assert [value(metrics, f"{name}_total", model=LLAMA, cause=cause) for cause in causes] == [0] * len(causes)
+    counted = {"model": LLAMA, "client": "keyless"}
     for outcome in ("warm", "cold", "upstream_error"):
-        assert value(metrics, "requests_total", model=LLAMA, endpoint="/api/chat", outcome=outcome) == 0
+        assert value(metrics, "requests_total", endpoint="/api/chat", outcome=outcome, **counted) == 0
+    for direction in ("in", "out"):
+        assert value(metrics, "tokens_total", direction=direction, **counted) == 0
     for outcome in ("warm", "cold"):
         assert value(metrics, "ttft_seconds_count", model=LLAMA, outcome=outcome) == 0
 

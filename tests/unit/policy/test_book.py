@@ -34,6 +34,22 @@ def test_the_loss_is_load_seconds_times_chance_times_weight():
     assert book.loss("m", now, 8.0, weight=2.0) == pytest.approx(8.0 * chance * 2.0)
 
 
+def test_the_waiting_of_who_asks_for_a_model_counts_as_it_did_lately():
+    book = UsageBook()
+    assert book.client_weight("m") == 1.0
+    book.seen("m", 0.0)
+    assert book.client_weight("m") == 1.0
+    book.arrived("m", 1.0, client_weight=3.0)
+    assert book.client_weight("m") == 3.0
+
+
+def test_a_state_of_before_there_were_weights_of_clients_is_read():
+    book = used_every(60.0)
+    state = book.to_state()
+    del state["models"]["m"]["client_weight"]
+    assert UsageBook.from_state(state).client_weight("m") == 1.0
+
+
 def test_a_model_that_others_loaded_ages_from_when_it_was_seen():
     book = UsageBook()
     book.seen("foreign", 1000.0)

@@ -10,6 +10,16 @@ def test_an_average_starts_with_its_first_value_and_then_moves_by_its_weight():
     assert averaged(4.0, 14.0, 0.1) == 5.0
 
 
+def test_the_weight_of_who_asks_follows_the_last_requests():
+    usage = Usage(0.0, 0.0)
+    assert usage.client_weight is None
+    usage.arrived(0.0, 4.0)
+    assert usage.client_weight == 4.0
+    for i in range(10):
+        usage.came_back(i * 60.0, 1.0)
+    assert usage.client_weight == pytest.approx(1.0 + 3.0 * 0.9**10)  # two thirds of it are the last ten requests
+
+
 def test_a_gap_is_measured_from_the_last_arrival():
     usage = Usage(first_arrival=100.0, last_arrival=100.0)
     assert usage.came_back(130.0) == 30.0

@@ -15,6 +15,8 @@ from proxy.engine.engine import Engine
 from proxy.policy import UsageBook
 from proxy.server.clock import SteadyClock
 from proxy.server.dispatcher import Dispatcher
+from proxy.server.refused import RefusedError
+from proxy.server.waiting import Waiting
 from proxy.upstream.api import UpstreamError
 from proxy.upstream.catalogue import Catalogue
 from proxy.upstream.gpu import GpuMemory
@@ -130,6 +132,7 @@ async def running(
     ollama: Ollama | None = None,
     probe: Probe | None = None,
     clock: Callable[[], float] | None = None,
+    most_waiting: int = 100,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Run a dispatcher that has looked at what is resident."""
@@ -151,7 +154,9 @@ async def running(
 
     api: Any = ollama
     catalogue = Catalogue(api)
-    dispatcher = Dispatcher(engine, api, catalogue, clock or SteadyClock(), probe, observers=[note])
+    dispatcher = Dispatcher(
+        engine, api, catalogue, clock or SteadyClock(), probe, [note], Waiting(lambda: most_waiting)
+    )
     try:
         await dispatcher.observe()
         yield Running(dispatcher, engine, ollama, events, happened)
@@ -438,3 +443,22 @@ async def test_what_has_run_leaves_no_task_behind() -> None:
             await run.answers(model)
         await run.asks("small", endpoint=Endpoint.V1_CHAT)
     assert asyncio.all_tasks() == before
+
+
+# Limits
+
+
+async def test_who_waits_takes_a_place_and_who_is_warm_takes_none() -> None:
+    async with running(Ollama(hanging={"load"}), most_waiting=1) as run:
+        waiting = asyncio.create_task(run.asks("small"))
+        await run.until(lambda: ev.RequestArrived in run.kinds())
+        with pytest.raises(RefusedError):
+            await run.asks("middle")
+        assert run.kinds().count(ev.RequestArrived) == 1  # the engine never heard of the second one
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        run.ollama.hanging.clear()
+    async with running(most_waiting=1) as run:
+        for _ in range(3):
+            await run.asks("small")  # the first one waits until it is loaded, none of them ends

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from proxy.settings.generate import REPOSITORY, json_schema, main, reference
-from proxy.settings.keys import KEYS, MODEL_KEYS, VARIABLES
+from proxy.settings.keys import ENTRIES, KEYS, MODEL_KEYS, VARIABLES
 from proxy.settings.load import load
 from proxy.settings.schema import Settings
 
@@ -31,6 +31,8 @@ def accepts(leaf, value):
         return any(accepts(option, value) for option in leaf["anyOf"])
     if "const" in leaf or "enum" in leaf:
         return value in leaf.get("enum", [leaf.get("const")])
+    if leaf.get("type") == "array":
+        return isinstance(value, list) and all(accepts(leaf["items"], item) for item in value)
     types = {"string": str, "integer": int, "number": float, "boolean": bool, "object": dict, "null": type(None)}
     names = [leaf["type"]] if isinstance(leaf["type"], str) else leaf["type"]
     fits = any(type(value) is types[name] for name in names)
@@ -51,7 +53,10 @@ def test_the_settings_file_names_its_schema_in_the_first_line_and_has_every_key_
     data = yaml.safe_load("\n".join(lines))
     assert list(data) == list(Settings.model_fields)
     for path in KEYS:
-        assert path[-1] in (data if len(path) == 1 else data[path[0]])
+        section = data
+        for part in path[:-1]:
+            section = section[part]
+        assert path[-1] in section
     keys = [number for number, line in enumerate(lines) if re.match(r" *[a-z_]+:", line)]
     assert all(lines[number - 1].lstrip().startswith("#") for number in keys)
 
@@ -69,14 +74,29 @@ def test_the_example_of_models_is_valid_when_its_comment_signs_are_taken_away(tm
     assert said == set(MODEL_KEYS)
 
 
+def test_the_examples_of_access_are_valid_when_their_comment_signs_are_taken_away(tmp_path):
+    text = EXAMPLE.read_text(encoding="utf-8")
+    before, access, rest = text.partition("\naccess:\n")
+    section, end, after = rest.partition("\n\n")
+    path = tmp_path / "f.yaml"
+    uncommented = re.sub(r"^    # (?=alice:|  |keyless:)", "    ", section, flags=re.MULTILINE)
+    path.write_text(f"{before}{access}{uncommented}{end}{after}")
+    settings = load(path, {}).access
+    assert list(settings.keys) == list(settings.weights) == ["alice"]
+    assert settings.allow["alice"].models == ("llama3*", "qwen3:8b")
+    assert settings.allow["keyless"].endpoints == frozenset()
+
+
 def test_an_editor_refuses_unknown_keys_everywhere():
     assert all(section["additionalProperties"] is False for section in objects(SCHEMA))
     assert SCHEMA["properties"]["models"]["additionalProperties"] is False
+    for name in ("keys", "allow", "weights"):
+        assert SCHEMA["$defs"]["Access"]["properties"][name]["additionalProperties"] is False
 
 
 def test_an_editor_accepts_each_default_and_explains_each_key():
     checked = [(leaf["description"], accepts(leaf, leaf["default"])) for leaf in leaves()]
-    assert len(checked) == len(KEYS) + len(MODEL_KEYS)
+    assert len(checked) == len(KEYS) + sum(len(kind.model_fields) for kind in ENTRIES.values() if kind)
     assert all(description and accepted for description, accepted in checked)
 
 

@@ -20,6 +20,13 @@ def test_settings_are_shown_as_they_are_written(tmp_path: Path) -> None:
     }
 
 
+def test_of_access_only_weights_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "keepwarm.yaml"
+    file.write_text(f"access:\n  keys:\n    alice: {'ab' * 32}\n  weights:\n    alice: 3\n")
+    shown = in_force(load(file, {}))
+    assert {key: value for key, value in shown.items() if key.startswith("access")} == {"access.weights.alice": "3.0"}
+
+
 def test_nothing_is_shown_but_what_decisions_depend_on_and_where_ollama_is(tmp_path: Path) -> None:
     shown = in_force(load(None, {"KEEPWARM_STORE_PATH": str(tmp_path / "usage.sqlite")}))
     sections = {key.partition(".")[0] for key in shown}

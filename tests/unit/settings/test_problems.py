@@ -52,7 +52,7 @@ def test_a_pattern_that_no_model_can_have_is_refused_at_its_place(tmp_path):
         ("models:\n  a:\n    pin: true\n    never_keep: true\n", ":4:5: models.a.never_keep: expected pin or"),
         ("models:\n  a: {}\n  A: {}\n", ":3:3: models.A: expected each pattern once"),
         ("server:\n  listen: :11436\n", ":2:3: server.listen: expected another address"),
-        ("admin:\n  listen: :11435\n", ":2:3: admin.listen: expected another address"),
+        ("admin:\n  listen: 127.0.0.1:11435\n", ":2:3: admin.listen: expected another address"),
         ("server:\n  listen: :11434\n", ":2:3: server.listen: expected Ollama's own address"),
     ],
 )

@@ -86,7 +86,7 @@ async def test_the_error_is_gone_after_a_good_reload(path):
 async def test_what_cannot_change_while_running_stays_and_is_named(path):
     file = SettingsFile(path, {})
     path.write_text(
-        "server: {listen: ':1', shutdown_grace: 1s}\nadmin: {listen: ':2'}\n"
+        "server: {listen: ':1', shutdown_grace: 1s}\nadmin: {listen: 'localhost:2'}\n"
         "upstream: {url: other}\nstore: {path: /x, retention: 1d}\n"
     )
     settings = await file.reload()

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from proxy.store.database import Database
+from proxy.store.row import RequestRow
+from proxy.store.schema import MIGRATIONS, migrate
 from tests.unit.store.samples import row
+
+COLUMNS_OF_THE_FIRST = [name for name in RequestRow._fields if name != "client"]
 
 
 @pytest.fixture
@@ -70,3 +74,20 @@ def test_reading_only_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         Database(tmp_path / "none.sqlite").saved_state()
     assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_a_database_of_before_there_were_clients_keeps_its_rows_and_takes_new_ones(database: Database) -> None:
+    old = row(1.0)
+    assert old.client == "keyless"
+    database.path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as connection:
+        migrate(connection, MIGRATIONS[:1])
+        values = [getattr(old, name) for name in COLUMNS_OF_THE_FIRST]
+        marks = ", ".join("?" * len(values))
+        connection.execute(f"INSERT INTO requests ({', '.join(COLUMNS_OF_THE_FIRST)}) VALUES ({marks})", values)  # noqa: S608
+        connection.execute("INSERT INTO state VALUES (0, 1, '{}')")
+    assert list(database.rows(0.0)) == [old]  # without being brought to the new version: reading may not write
+    new = row(2.0)._replace(client="alice")
+    database.write([new], None, None)
+    assert list(database.rows(0.0)) == [old, new]
+    assert database.read_state() == (1, "{}")

@@ -28,6 +28,7 @@ def finished(
         ttft_seconds=6.5,
         e2e_seconds=9.0,
         figures=AnswerFigures(0.1, prompt_tokens, 0.5, 40, 2.0),
+        client="alice",
     )
 
 
@@ -49,6 +50,7 @@ def test_every_figure_of_a_request_is_in_its_row() -> None:
         generated_tokens=40,
         prompt_seconds=0.5,
         generation_seconds=2.0,
+        client="alice",
     )
 
 
@@ -69,4 +71,4 @@ def test_a_count_that_no_database_holds_is_not_kept() -> None:
 
 def test_a_row_holds_nothing_that_a_prompt_could_be_in() -> None:
     texts = {name for name, kind in get_type_hints(RequestRow).items() if kind is str}
-    assert texts == {"model", "endpoint", "runner_options_json", "outcome", "ending"}
+    assert texts == {"model", "endpoint", "runner_options_json", "outcome", "ending", "client"}

@@ -255,6 +255,8 @@ def test_a_negative_num_gpu_is_ollamas_automatic() -> None:
 def test_an_empty_request_with_keep_alive_0_is_an_unload(endpoint: Endpoint, rest: bytes) -> None:
     assert read(b'{"model":"a","keep_alive":0' + rest + b"}", endpoint).is_unload
     assert read(b'{"model":"a","keep_alive":"0s"' + rest + b"}", endpoint).is_unload
+    assert read(b'{"model":"a","keep_alive":9e-10' + rest + b"}", endpoint).is_unload  # Go counts whole nanoseconds
+    assert not read(b'{"model":"a","keep_alive":1e-9' + rest + b"}", endpoint).is_unload
     assert not read(b'{"model":"a","keep_alive":1' + rest + b"}", endpoint).is_unload
     assert not read(b'{"model":"a"' + rest + b"}", endpoint).is_unload
 

@@ -21,6 +21,26 @@ def test_openais_shape_has_message_and_type(path: str) -> None:
     assert json.loads(error_body(path, 413, "big"))["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    ("status", "openai", "code", "anthropic"),
+    [
+        (400, "invalid_request_error", None, "invalid_request_error"),
+        (401, "invalid_request_error", "invalid_api_key", "authentication_error"),
+        (403, "invalid_request_error", None, "permission_error"),
+        (404, "not_found_error", None, "not_found_error"),
+        (413, "invalid_request_error", None, "request_too_large"),
+        (429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error"),
+        (503, "api_error", None, "overloaded_error"),
+    ],
+)
+def test_each_status_has_the_type_that_the_api_has_for_it(
+    status: int, openai: str, code: str | None, anthropic: str
+) -> None:
+    error = json.loads(error_body("/v1/models", status, "no"))["error"]
+    assert (error["type"], error["code"]) == (openai, code)
+    assert json.loads(error_body("/v1/messages", status, "no"))["error"]["type"] == anthropic
+
+
 @pytest.mark.parametrize("path", [Endpoint.V1_MESSAGES, "/v1/messages/count_tokens"])
 def test_anthropics_shape_says_that_it_is_an_error(path: str) -> None:
     assert json.loads(error_body(path, 502, "gone")) == {
