@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-async def tags(url: str) -> None:
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/tags") as answer:
-        assert answer.status == 200
+async def tags(url: str, status: int = 200, **headers: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/tags", headers=headers) as answer:
+        assert answer.status == status
 
 
 async def test_every_question_has_an_answer_and_no_alert_is_false(start_ollama: "StartOllama", tmp_path: Path) -> None:
@@ -48,6 +48,7 @@ async def test_every_question_has_an_answer_and_no_alert_is_false(start_ollama: 
         await tags(keepwarm.url)
         worked = time.time()
         await post(keepwarm.url, "/api/generate", {"model": "nobody", "prompt": "Hello"})
+        await tags(keepwarm.url, status=403, Host="a-name-that-points-here.example")
         ollama.set_used_mib(8_000)  # another program comes
         await ask(keepwarm.url, "gemma3:27b")
         await prometheus.until("keepwarm:spilled_bytes > 0")
