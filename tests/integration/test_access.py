@@ -418,10 +418,11 @@ async def test_a_connection_too_many_that_says_nothing_is_closed_soon(
 
 
 async def test_a_client_with_too_many_waiting_requests_hears_429_and_others_go_on(
-    upstream: RawUpstream, start_proxy: StartProxy
+    upstream: RawUpstream, start_proxy: StartProxy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     upstream.load_may_end.clear()
-    proxy = await start_proxy(upstream.url, access=ACCESS, limits={"waiting": 1})
+    log = {"access": True, "format": "json", "level": "warning"}
+    proxy = await start_proxy(upstream.url, access=ACCESS, limits={"waiting": 1}, log=log)
     cold = WARM.replace(b"warm", b"cold")
     waiting, refused, other = [await proxy.client() for _ in range(3)]
     await waiting.send(request("/v1/chat/completions", cold, bearer(ALICE)))
@@ -434,6 +435,10 @@ async def test_a_client_with_too_many_waiting_requests_hears_429_and_others_go_o
     head, content = await refused.answer()
     assert (head.status, head.all("retry-after")) == (429, ["5"])
     assert json.loads(content)["error"]["code"] == "rate_limit_exceeded"
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "proxy.access" in line]
+    assert [(line["path"], line["ending"], line["status"]) for line in lines] == [
+        ("/v1/chat/completions", "answered", 429)
+    ]
     await other.send(request("/v1/chat/completions", WARM, bearer(CAROL)))
     exchange = await upstream.next()
     await exchange.body()

@@ -30,8 +30,12 @@ COLD = b'{"model":"cold","prompt":"%b"}' % SECRET.encode()
 LAST = b'{"done":true,"response":"an answer","prompt_eval_count":5,"eval_count":7}'
 
 
-def traced(folder: Path, upstream: RawUpstream, endpoint: str) -> SettingsFile:
-    told = {"server": {"response_headers": True}, "tracing": {"endpoint": endpoint}}
+def traced(folder: Path, upstream: RawUpstream, endpoint: str, **more: dict[str, object]) -> SettingsFile:
+    told: dict[str, dict[str, object]] = {
+        "server": {"response_headers": True},
+        "tracing": {"endpoint": endpoint},
+        **more,
+    }
     return SettingsFile(settings_file(folder, upstream.url, **told), {})
 
 
@@ -91,6 +95,24 @@ async def test_requests_that_wait_for_one_load_are_linked_to_it(upstream: RawUps
         loading, joining = (receiver.of_request(number) for number in sorted(ids, key=int))
     assert joining["hold"].links == (loading["load"].id,)
     assert "load" not in joining
+
+
+async def test_a_request_for_which_there_is_no_place_is_traced_with_its_status(
+    upstream: RawUpstream, tmp_path: Path
+) -> None:
+    upstream.load_may_end.clear()
+    async with otlp_receiver() as receiver:
+        async with running_app(traced(tmp_path, upstream, receiver.url, limits={"waiting": 1})) as app:
+            first = asyncio.create_task(ask(app.client_url, upstream, COLD))
+            await until(lambda: any(path == "/api/generate" for path, _ in upstream.managed))
+            wire = await Wire.connect(app.client_url)
+            await wire.send(request("/api/generate", COLD))
+            assert (await wire.answer())[0].status == 429
+            wire.close()
+            upstream.load_may_end.set()
+            await first
+        (refused,) = [span.attributes for span in receiver.spans if span.name == "request"]
+    assert refused == {"http.response.status_code": 429, "keepwarm.ending": "answered"}
 
 
 async def test_a_stream_is_traced_to_its_end_and_one_without_a_traceparent_gets_one(
