@@ -215,7 +215,8 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
             state.budget = state.budget.with_spill(state.used_bytes())
             state.settle_seconds = operation.settle_before or state.settle_seconds  # settling longer did not help
         if not operation.upstream_evicted:
-            state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=operation.page_cache_warm)
+            size = worth.file_bytes(state, operation.model)
+            state.usage.loaded(operation.model, seconds, file_bytes=size, page_cache_warm=operation.page_cache_warm)
     state.operation = None
     serving.serve_waiting(state, operation.model, operation.loads, at)
 

@@ -12,7 +12,7 @@ from proxy.policy.hazard import Ages
 from proxy.policy.state import State, ages_from, ages_state, number, number_or_none
 
 _MODEL_DECAY = 0.98
-_SECONDS_WEIGHT = 0.3
+SECONDS_WEIGHT = 0.3
 _CLIENT_SHARE = 0.1
 _DAY_SECONDS, _HOUR_SECONDS = 86400.0, 3600.0
 
@@ -62,19 +62,19 @@ class Usage:
     def loaded(self, seconds: float, *, page_cache_warm: bool) -> None:
         """Learn how long a load took."""
         if page_cache_warm:
-            self.warm_load_seconds = averaged(self.warm_load_seconds, seconds, _SECONDS_WEIGHT)
+            self.warm_load_seconds = averaged(self.warm_load_seconds, seconds, SECONDS_WEIGHT)
         else:
-            self.cold_load_seconds = averaged(self.cold_load_seconds, seconds, _SECONDS_WEIGHT)
+            self.cold_load_seconds = averaged(self.cold_load_seconds, seconds, SECONDS_WEIGHT)
 
     def served(self, seconds: float) -> None:
         """Learn how long a request was served."""
-        self.service_seconds = averaged(self.service_seconds, seconds, _SECONDS_WEIGHT)
+        self.service_seconds = averaged(self.service_seconds, seconds, SECONDS_WEIGHT)
 
-    def load_seconds(self, prior_seconds: float, *, page_cache_warm: bool) -> float:
-        """Average load of that kind; of the other kind before there was one; the prior before there was any."""
+    def load_seconds(self, *, page_cache_warm: bool) -> float | None:
+        """Average load of that kind; of the other kind before there was one; None before there was any."""
         kinds = (self.warm_load_seconds, self.cold_load_seconds)
         averages = kinds if page_cache_warm else reversed(kinds)
-        return next((seconds for seconds in averages if seconds is not None), prior_seconds)
+        return next((seconds for seconds in averages if seconds is not None), None)
 
     def idle_seconds(self, now: float) -> float:
         """Seconds since the last arrival."""

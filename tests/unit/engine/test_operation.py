@@ -101,7 +101,7 @@ def test_an_eviction_by_ollama_during_our_load_is_noticed_and_its_time_not_learn
     del script.resident["small:latest"]
     script.loads("middle", seconds=60.0)
     assert fx.Left("small:latest", Cause.UPSTREAM, 4 * GIB) in script.effects
-    assert script.engine.state.usage.load_seconds("middle:latest", 1.0, page_cache_warm=True) == 1.0
+    assert script.engine.state.usage.own_load_seconds("middle:latest", page_cache_warm=False) is None
 
 
 def test_two_loads_are_never_under_way_at_once() -> None:
