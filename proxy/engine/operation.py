@@ -177,9 +177,6 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
     if error is not None or operation.loads is None:
         fail(state, f"loading {model}", error or "", at)
         return
-    if operation.abandoned:
-        _end(state)
-        return
     operation.stage, operation.load_seconds = Stage.VERIFYING, seconds
     size = worth.needed_bytes(state, model, operation.loads.options)
     state.residents[model] = Resident(
@@ -196,6 +193,8 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
         loaded_at=at,
         swap_seconds=at - operation.began_at,
     )
+    if operation.abandoned:  # it is there all the same, and counts when room is made for the next one
+        _end(state)
 
 
 def verify(state: State, observed: ObservedResident | None, at: float) -> None:

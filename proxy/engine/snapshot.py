@@ -58,6 +58,7 @@ def explain(state: State, model: str, at: float) -> dict[str, Any] | None:
         "load_seconds_learnt": _load_line(state, model, at),
         "loss_seconds": round(worth.loss_seconds(state, model, at), 4),
         "bytes": resident.bytes if resident else worth.likely_bytes(state, model),
+        "contexts_asked_for": list(usage.contexts(model, at).num_ctx),
         "client_asked_keep_alive_seconds": learnt.asked_keep_alive,
         "decisions": [{"at": decision.at, "text": decision.text} for decision in learnt.decisions],
     }

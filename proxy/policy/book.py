@@ -8,6 +8,7 @@ from functools import partial
 from typing import Self
 
 from proxy.policy.checks import check_number
+from proxy.policy.contexts import Asked
 from proxy.policy.hazard import Ages, bin_of, chance
 from proxy.policy.load_times import PRIOR, Line, LoadTimes
 from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none
@@ -90,7 +91,16 @@ class UsageBook:
         if usage := self._usages.get(model):
             usage.served(seconds)
 
+    def asked_for_context(self, model: str, num_ctx: int | None, at: float) -> None:
+        """Count a request that needs this context length, > 0 tokens; None: it can't ask for one. After `arrived`."""
+        self._usages[model].contexts.add(num_ctx, at)
+
     # What is to be expected
+
+    def contexts(self, model: str, now: float) -> Asked:
+        """Context lengths that were asked for lately."""
+        usage = self._usages.get(model)
+        return usage.contexts.lately(now) if usage else Asked((), open_ended=False)
 
     def hazards(self, model: str) -> tuple[float, ...]:
         """Chance per second of a request in each idle-age bin; of all models pooled for one never seen."""
