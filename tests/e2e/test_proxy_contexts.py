@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 MODEL = "llama3.2:1b"
-SHORT, LONG = {"options": {"num_ctx": 2048}}, {"options": {"num_ctx": 8192, "temperature": 0}}
+SHORT, LONG = ({"options": {"num_ctx": num_ctx, "num_predict": 8}} for num_ctx in (2048, 8192))
 
 
 async def context(ollama: RealOllama) -> int:
