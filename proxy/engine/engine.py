@@ -21,7 +21,7 @@ from proxy.domain.events import (
     TouchEnded,
     UnloadEnded,
 )
-from proxy.engine import admission, operation, residency, serving, turn
+from proxy.engine import admission, num_ctx, operation, residency, serving, turn
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
 from proxy.engine.idle import IDLE_SECONDS, IdleWork
@@ -110,7 +110,8 @@ class Engine:
         if since_eviction <= REGRET_SECONDS and model not in state.residents:
             learnt.evicted_at = -math.inf
             state.emit(Regretted(model, since_eviction))
-        held = Held(event.request_id, model, request, event.at, Running(request.model, request.options))
+        options = num_ctx.options_for(state, model, request, facts, event.at)
+        held = Held(event.request_id, model, request, event.at, Running(request.model, options))
         if state.known:
             state.held[event.request_id] = held
         else:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from proxy.domain.model import RunnerOptions
     from proxy.engine.state import Resident, State
 
-_PRIOR_LOAD_SECONDS = 1.0
-_PRIOR_BYTES_PER_SECOND = 2.5e9
 _PRIOR_SERVICE_SECONDS = 10.0
 _LEAST_REMAINING_SECONDS = 0.5
 _OLLAMA_RULE = 0.8
@@ -37,10 +35,14 @@ def needed_bytes(state: State, model: str, options: RunnerOptions) -> int:
 
 def load_seconds(state: State, model: str, at: float) -> float:
     """Seconds that loading it takes now, by how long ago it left (page cache); before the first load by its size."""
-    learnt = state.learnt(model)
-    file_bytes = learnt.facts.file_bytes if learnt.facts else 0
-    prior = _PRIOR_LOAD_SECONDS + file_bytes / _PRIOR_BYTES_PER_SECOND
-    return state.usage.load_seconds(model, prior, page_cache_warm=page_cache_warm(state, model, at))
+    warm = page_cache_warm(state, model, at)
+    return state.usage.load_seconds(model, file_bytes=file_bytes(state, model), page_cache_warm=warm)
+
+
+def file_bytes(state: State, model: str) -> int:
+    """Size of its weights file; 0: not known."""
+    facts = state.learnt(model).facts
+    return facts.file_bytes if facts else 0
 
 
 def page_cache_warm(state: State, model: str, at: float) -> bool:
