@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.domain.model import automatic_num_ctx
 from proxy.policy import Memory, Need, Wanted
@@ -18,6 +18,13 @@ _PRIOR_SERVICE_SECONDS = 10.0
 _LEAST_REMAINING_SECONDS = 0.5
 _OLLAMA_RULE = 0.8
 _PAGE_CACHE_SECONDS = 3600.0
+
+
+class Costs(NamedTuple):
+    """What a load takes: GPU memory in bytes, 0: not known; and seconds."""
+
+    bytes: int
+    load_seconds: float
 
 
 def needed_bytes(state: State, model: str, options: RunnerOptions) -> int:
@@ -111,6 +118,12 @@ def wanted(state: State, at: float) -> list[Wanted]:
         )
         for model in state.usage.models
     ]
+
+
+def costs(state: State, model: str, options: RunnerOptions, at: float) -> Costs:
+    """Return what a load of the model with these options takes now, as far as is known."""
+    seen = state.learnt(model).bytes_by_num_ctx.get(options.num_ctx)
+    return Costs(seen or likely_bytes(state, model), load_seconds(state, model, at))
 
 
 def likely_bytes(state: State, model: str) -> int:

@@ -28,7 +28,7 @@ from proxy.settings.sections import (
     conflict,
     key,
 )
-from proxy.settings.values import ContextChoice, Duration, ModelPattern, PolicyName, Precedence
+from proxy.settings.values import ContextChoice, Duration, ModelPattern, PolicyName, Precedence, Switch
 
 AFTER_RESTART: Final = (
     *(("server", "listen"), ("server", "shutdown_grace"), ("server", "tls")),
@@ -86,6 +86,11 @@ class Settings(Section):
         "`*` stands for anything; a name without a tag means every tag of it. Where several patterns match, each\n"
         "key comes from the most specific one that says it: an exact name, then the one with the most characters\n"
         "that are no wildcards, then the first in this file. A pattern that begins with '*' needs quotes.",
+    )
+    shadow: Switch = key(
+        default=True,
+        description="Whether what people wait is compared with what they would have waited for Ollama alone, with its\n"
+        "own defaults: told by `keepwarm status`, /state and the metrics. It costs some microseconds a request.",
     )
     metrics: Metrics = _section(Metrics)
     store: Store = _section(Store)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from proxy.store.row import RequestRow
 
 
-
-
 def history_rows(path: Path, since: float = 0.0) -> Iterator[RequestRow]:
     """Yield the requests of a usage history that arrived at this time (unix seconds) or later, oldest first.
 
