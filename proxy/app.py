@@ -43,6 +43,7 @@ from proxy.server.relay import Relay
 from proxy.server.tls import open_certificate
 from proxy.server.waiting import Waiting
 from proxy.settings import SettingsError, SettingsFile, in_force, open_doors
+from proxy.sim.shadow.shadow import Shadow
 from proxy.store.recorder import request_row
 from proxy.store.usage import SIZES_KEY, UsageStore
 from proxy.upstream.api import OllamaApi, open_session
@@ -72,7 +73,11 @@ class App:
     """
 
     def __init__(
-        self, settings_file: SettingsFile, usage: UsageBook, store: UsageStore, simulated: SteadyClock | None = None
+        self,
+        settings_file: SettingsFile,
+        remembered: dict[str, Any] | None,
+        store: UsageStore,
+        simulated: SteadyClock | None = None,
     ) -> None:
         self._file = settings_file
         self._store = store
@@ -84,7 +89,10 @@ class App:
         self._simulated = simulated is not None
         self._clock = simulated or SteadyClock()
         self._feed = Feed(self._picture, Pace())
-        self._engine = Engine(self._settings.engine(), usage)
+        self._engine = Engine(self._settings.engine(), _usage(remembered))
+        self._shadow = Shadow(self._engine, self._timelines.all_over_until)
+        self._shadow.switch(on=self._settings.shadow)
+        self._shadow.restore(remembered)
         self._restored = store.snapshot().up
         self.client_url = self.admin_url = ""
 
@@ -166,6 +174,7 @@ class App:
         self._metrics.observe(event, effects, finished)
         self._decisions.observe(event, effects)
         self._recent.observe(event, effects)
+        self._shadow.observe(event, finished)
         for request in finished:
             self._store.record(request_row(request))
         if isinstance(event, ResidentsObserved | ResidentsUnknown):
@@ -183,7 +192,8 @@ class App:
     def _save(self) -> None:
         if self._restored:
             state = self._engine.state
-            self._store.save_state({**state.usage.to_state(), SIZES_KEY: known_bytes(state)})
+            saved = self._shadow.to_state()
+            self._store.save_state({**state.usage.to_state(), SIZES_KEY: known_bytes(state), **saved})
 
     async def _restore_late(self) -> None:
         """Statistics that could not be read at the start must not be overwritten: they are read when that works."""
@@ -192,6 +202,7 @@ class App:
             self._restored = self._store.snapshot().up
             if self._restored and state is not None:
                 self._engine.adopt(_usage(state))
+                self._shadow.restore(state)
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -206,6 +217,7 @@ class App:
         _log.info("settings reloaded%s", f"; takes effect after a restart: {', '.join(late)}" if late else "")
         self._metrics.config_reloaded(time.time())
         self._gate.update(settings.access)
+        self._shadow.switch(on=settings.shadow)
         self._dispatcher.post(SettingsChanged(self._clock(), settings.engine()))
 
     def _settings_refused(self, problems: str) -> None:
@@ -230,6 +242,7 @@ class App:
             settings=self._settings_state,
             reload=self.reload,
             decisions=self._recent.latest,
+            saved=lambda: self._shadow.snapshot(self._clock()),
         )
 
     def _picture(self) -> bytes:
@@ -262,7 +275,7 @@ async def running_app(settings_file: SettingsFile, simulated: SteadyClock | None
     store = UsageStore(settings.store.path, settings.store.retention)
     await store.open()
     try:
-        app = App(settings_file, _usage(await store.load_state()), store, simulated)
+        app = App(settings_file, await store.load_state(), store, simulated)
         async with app.running():
             yield app
     finally:

@@ -40,12 +40,17 @@ class KeepAlive(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Send the request on; `keep_alive` is a number of seconds to write, or how else to treat the body's own."""
+    """Send the request on.
+
+    `keep_alive` is a number of seconds to write, or how else to treat the body's own; `num_ctx` is a context length to
+    write, None: the body's own stays.
+    """
 
     request_id: int
     outcome: Outcome
     keep_alive: int | KeepAlive
     reason: str
+    num_ctx: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

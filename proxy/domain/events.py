@@ -30,7 +30,13 @@ class AnswerFigures(NamedTuple):
     generated_tokens: int | None = None
     generation_seconds: float | None = None
 
+    @property
+    def reload_seconds(self) -> float:
+        """What Ollama loaded for this request: up to 0.2 s go by until it finds a model that is loaded."""
+        return self.load_seconds if self.load_seconds is not None and self.load_seconds > _FINDING_SECONDS else 0.0
 
+
+_FINDING_SECONDS = 0.2
 _NO_FIGURES = AnswerFigures()
 
 

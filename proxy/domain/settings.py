@@ -35,6 +35,16 @@ class ClientKeepAlive(StrEnum):
     AT_MOST = "at_most"
 
 
+class NumCtx(StrEnum):
+    """Which context length a native request runs with.
+
+    AS_ASKED: the one that it asks for. UNIFY: one that serves all who asked lately, where that saves reloads.
+    """
+
+    AS_ASKED = "as_asked"
+    UNIFY = "unify"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRule:
     """What the settings say about the models that a pattern matches; None: nothing, a more general rule decides.
@@ -46,6 +56,7 @@ class ModelRule:
         max_seconds: longest TTL, finite and >= 0.
         weight: factor on what the model's absence costs, finite and > 0.
         client_keep_alive: what becomes of the client's own keep_alive.
+        num_ctx: which context length its native requests run with.
     """
 
     pin: bool | None = None
@@ -54,6 +65,7 @@ class ModelRule:
     max_seconds: float | None = None
     weight: float | None = None
     client_keep_alive: ClientKeepAlive | None = None
+    num_ctx: NumCtx | None = None
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
@@ -81,6 +93,7 @@ class EffectiveRule:
     max_seconds: float
     weight: float
     client_keep_alive: ClientKeepAlive
+    num_ctx: NumCtx
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,7 @@ class EngineSettings:
         rules: (pattern, rule) in the order of the file. A pattern is a glob on the canonical model name; `*` also
             covers '/' and ':', and a pattern without a tag matches every tag.
         client_weights: factor on what a client's waiting costs, by its name, finite and > 0; 1 for all others.
+        num_ctx: which context length native requests run with where no rule says another.
     """
 
     policy: str
@@ -118,6 +132,7 @@ class EngineSettings:
     max_wait_seconds: float
     rules: tuple[tuple[str, ModelRule], ...] = ()
     client_weights: Mapping[str, float] = field(default_factory=dict)
+    num_ctx: NumCtx = NumCtx.AS_ASKED
     _resolve: Callable[[str], EffectiveRule] = field(init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[EngineSettings], tuple[object, ...]]:
@@ -150,6 +165,7 @@ class EngineSettings:
             max_seconds=self.keep_alive_max_seconds,
             weight=1.0,
             client_keep_alive=self.client_keep_alive,
+            num_ctx=self.num_ctx,
         )
 
         @lru_cache(maxsize=_CACHED_MODELS)

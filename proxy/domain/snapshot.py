@@ -177,6 +177,40 @@ class StoreSnapshot:
     dropped_rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Seconds that people waited for models, and what they would have waited with Ollama alone: the same requests."""
+
+    waited_seconds: float
+    alone_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfWaits(Waits):
+    """The same for one day, '2026-11-22' by the clock of this machine."""
+
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSnapshot(Waits):
+    """What keepwarm's decisions saved, next to Ollama's default; of `days`, where nothing else is said.
+
+    Attributes:
+        policy: whom keepwarm is compared with.
+        since: when the first of these days began, or comparing did, unix seconds.
+        seconds: waiting saved; negative: Ollama alone would have done better.
+        since_start: since this process started.
+        days: today and up to six days before, the oldest first.
+    """
+
+    policy: str
+    since: float
+    seconds: float
+    since_start: Waits
+    days: tuple[DayOfWaits, ...]
+
+
 def _require_finite(snapshot: ResidentSnapshot | ModelSnapshot | WaitSnapshot | LoadSnapshot | EngineSnapshot) -> None:
     for field in fields(snapshot):
         value = getattr(snapshot, field.name)

@@ -5,6 +5,7 @@ Metrics and the usage history both consume the `FinishedRequest`s that come out,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from proxy.domain.effects import Effect
     from proxy.domain.events import Happening
-    from proxy.domain.model import Endpoint, RunnerOptions
+    from proxy.domain.model import Endpoint, ModelFacts, RunnerOptions
 
 
 class FinishedRequest(NamedTuple):
@@ -36,6 +37,9 @@ class FinishedRequest(NamedTuple):
         figures: what Ollama told in the answer's last object.
         forward: how it was sent on; None: it ended before.
         client: name of the client's key, or that of all without one.
+        keep_alive: what the client asked for, in seconds; negative: for ever; None: it did not ask.
+        is_unload: it only asked for the model to leave.
+        facts: what Ollama tells of the model; None: not `known`.
     """
 
     request_id: int
@@ -53,6 +57,9 @@ class FinishedRequest(NamedTuple):
     figures: AnswerFigures
     forward: Forward | None = None
     client: str = KEYLESS
+    keep_alive: float | None = None
+    is_unload: bool = False
+    facts: ModelFacts | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +87,9 @@ class _Live:
             figures=ended.figures,
             forward=self.forward,
             client=self.arrived.client,
+            keep_alive=request.keep_alive,
+            is_unload=request.is_unload,
+            facts=self.arrived.facts,
         )
 
 
@@ -90,6 +100,10 @@ class Timelines:
         """Follow at most `max_live` requests at once; the oldest is no longer followed when one more arrives."""
         self._max_live = max_live
         self._live: dict[int, _Live] = {}
+
+    def all_over_until(self) -> float:
+        """Return the time before which every request that arrived is over, unix seconds; infinity: none is left."""
+        return next((live.arrived.at for live in self._live.values()), math.inf)
 
     def observe(self, event: Happening, effects: Iterable[Effect]) -> list[FinishedRequest]:
         """Take in one event and what the engine made of it; return the requests that are over now."""

@@ -109,7 +109,7 @@ def _oldest_of_each(state: State) -> Iterator[Held]:
 def _room(state: State, held: Held, at: float) -> Room:
     """What makes room; a resident of the same model with other options has to leave first (OLLAMA.md 7)."""
     memory = worth.memory(state, at, without=[held.model])
-    room = state.policy.make_room(memory, worth.need(state, held.model, held.request.options))
+    room = state.policy.make_room(memory, worth.need(state, held.model, held.wants.options))
     own = state.residents.get(held.model)
     if own is None:
         return room
@@ -118,7 +118,7 @@ def _room(state: State, held: Held, at: float) -> Room:
 
 
 def _disturbs_nobody(state: State, held: Held, at: float) -> bool:
-    room = state.policy.make_room(worth.memory(state, at), worth.need(state, held.model, held.request.options))
+    room = state.policy.make_room(worth.memory(state, at), worth.need(state, held.model, held.wants.options))
     return held.model not in state.residents and room.fits and not room.victims
 
 

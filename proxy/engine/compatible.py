@@ -27,9 +27,11 @@ def surely_reloads(resident: Resident, wants: Running, learnt: Learnt) -> bool:
         return True
     if runs.options.num_ctx == wants.options.num_ctx:
         return False
-    context = wants.options.num_ctx or learnt.automatic_context
+    facts = learnt.facts
+    modelfile = facts.default_num_ctx if facts is not None and facts.model == wants.name else None
+    context = wants.options.num_ctx or modelfile or learnt.automatic_context
     if context is None or not resident.context_length:
         return False
-    if learnt.facts is not None and learnt.facts.train_context:
-        context = min(context, learnt.facts.train_context)
+    if facts is not None and facts.train_context:
+        context = min(context, facts.train_context)
     return context != resident.context_length

@@ -21,7 +21,7 @@ from proxy.domain.events import (
     TouchEnded,
     UnloadEnded,
 )
-from proxy.engine import admission, operation, residency, serving, turn
+from proxy.engine import admission, num_ctx, operation, residency, serving, turn, worth
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
 from proxy.engine.idle import IDLE_SECONDS, IdleWork
@@ -31,10 +31,10 @@ from proxy.policy import Fixed, Policy, UsageBook, policies
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.domain.model import ModelFacts, RunnerOptions
     from proxy.domain.settings import EngineSettings
 
 REGRET_SECONDS = 300.0
-_RELOAD_SECONDS = 0.2
 _DRIVER_LAG_SECONDS = 5.0
 
 
@@ -88,6 +88,10 @@ class Engine:
         """Go on with these usage statistics in place of the present ones."""
         self.state.usage = usage
 
+    def costs(self, facts: ModelFacts, options: RunnerOptions, at: float) -> worth.Costs:
+        """Return what a load of the model with these options takes at this time, as far as it was learnt."""
+        return worth.costs(self.state, self._identities.key(facts.model, facts.weights), options, at)
+
     def _request_arrived(self, event: RequestArrived) -> None:
         state, request, facts = self.state, event.request, event.facts
         state.last_activity_at = event.at
@@ -110,7 +114,8 @@ class Engine:
         if since_eviction <= REGRET_SECONDS and model not in state.residents:
             learnt.evicted_at = -math.inf
             state.emit(Regretted(model, since_eviction))
-        held = Held(event.request_id, model, request, event.at, Running(request.model, request.options))
+        options = num_ctx.options_for(state, model, request, facts, event.at)
+        held = Held(event.request_id, model, request, event.at, Running(request.model, options))
         if state.known:
             state.held[event.request_id] = held
         else:
@@ -147,7 +152,7 @@ class Engine:
         resident.last_used_at = self.state.learnt(resident.model).answered_at = event.at
         if resident.written is not None:
             resident.expires_at = event.at + resident.written
-        reloaded = (event.figures.load_seconds or 0.0) > _RELOAD_SECONDS
+        reloaded = event.figures.reload_seconds > 0
         if event.ending is Ending.ANSWERED and (reloaded or resident.runs is None):
             resident.runs = Running(ended.request.model, ended.request.options)
         if reloaded:  # by Ollama: another context, another size

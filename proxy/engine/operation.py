@@ -177,9 +177,6 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
     if error is not None or operation.loads is None:
         fail(state, f"loading {model}", error or "", at)
         return
-    if operation.abandoned:
-        _end(state)
-        return
     operation.stage, operation.load_seconds = Stage.VERIFYING, seconds
     size = worth.needed_bytes(state, model, operation.loads.options)
     state.residents[model] = Resident(
@@ -196,6 +193,8 @@ def loaded(state: State, model: str, seconds: float, error: str | None, at: floa
         loaded_at=at,
         swap_seconds=at - operation.began_at,
     )
+    if operation.abandoned:  # it is there all the same, and counts when room is made for the next one
+        _end(state)
 
 
 def verify(state: State, observed: ObservedResident | None, at: float) -> None:
@@ -215,7 +214,8 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
             state.budget = state.budget.with_spill(state.used_bytes())
             state.settle_seconds = operation.settle_before or state.settle_seconds  # settling longer did not help
         if not operation.upstream_evicted:
-            state.usage.loaded(operation.model, operation.load_seconds, page_cache_warm=operation.page_cache_warm)
+            size = worth.file_bytes(state, operation.model)
+            state.usage.loaded(operation.model, seconds, file_bytes=size, page_cache_warm=operation.page_cache_warm)
     state.operation = None
     serving.serve_waiting(state, operation.model, operation.loads, at)
 

@@ -95,8 +95,9 @@ def _take_over(state: State, model: str, line: ObservedResident, at: float) -> N
     if resident.runs is not None:
         learnt = state.learnt(model)
         num_ctx = resident.runs.options.num_ctx
-        learnt.bytes_by_num_ctx.pop(num_ctx, None)  # the last one stands last
-        learnt.bytes_by_num_ctx[num_ctx] = line.bytes
+        for context in {num_ctx, line.context_length or num_ctx}:  # what was asked for, and what it came to
+            learnt.bytes_by_num_ctx.pop(context, None)  # the last one stands last
+            learnt.bytes_by_num_ctx[context] = line.bytes
         while len(learnt.bytes_by_num_ctx) > 16:  # noqa: PLR2004 - more contexts than anyone uses
             del learnt.bytes_by_num_ctx[next(iter(learnt.bytes_by_num_ctx))]
         if num_ctx is None and line.context_length:

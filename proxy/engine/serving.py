@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Forward, KeepAlive, Outcome
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def serve(state: State, held: Held, resident: Resident, outcome: Outcome, at: float) -> None:
     """Forward a request to its resident model."""
-    request = held.request
+    request, num_ctx = held.request, None
     if _must_withhold(state, resident):
         value: int | KeepAlive = KeepAlive.WITHHELD if request.endpoint.carries_keep_alive else KeepAlive.AS_IT_CAME
         reason = "a load is under way: no keep_alive may reach another model"
@@ -27,9 +28,13 @@ def serve(state: State, held: Held, resident: Resident, outcome: Outcome, at: fl
         if not request.endpoint.carries_keep_alive:
             keep_alive.touch_if_outdated(state, resident, held.wants, decided, at)
         reason = f"{held.model} is resident"
+    if held.wants.options != request.options:
+        held = held._replace(request=replace(request, options=held.wants.options))
+        num_ctx = held.wants.options.num_ctx
+        reason = f"{reason}; num_ctx {num_ctx} serves others too"
     resident.serving[held.request_id] = at
     resident.last_used_at = at
-    _forward(state, held, outcome, value, reason, at)
+    _forward(state, held, outcome, value, reason, at, num_ctx)
 
 
 def serve_waiting(state: State, model: str, runs: Running, at: float) -> None:
@@ -65,7 +70,15 @@ def _must_withhold(state: State, resident: Resident) -> bool:
     return operation is not None and operation.load_under_way and operation.model != resident.model
 
 
-def _forward(state: State, held: Held, outcome: Outcome, value: int | KeepAlive, reason: str, at: float) -> None:
+def _forward(
+    state: State,
+    held: Held,
+    outcome: Outcome,
+    value: int | KeepAlive,
+    reason: str,
+    at: float,
+    num_ctx: int | None = None,
+) -> None:
     state.held.pop(held.request_id, None)
     state.in_flight[held.request_id] = InFlight(held.model, held.request, outcome, at)
-    state.emit(Forward(held.request_id, outcome, value, reason))
+    state.emit(Forward(held.request_id, outcome, value, reason, num_ctx))

@@ -55,11 +55,29 @@ def explain(state: State, model: str, at: float) -> dict[str, Any] | None:
         "horizon_seconds": round(usage.horizon_seconds, 1),
         "chance_of_use_within_horizon": round(usage.probability(model, at, usage.horizon_seconds), 4),
         "load_seconds": round(worth.load_seconds(state, model, at), 3),
+        "load_seconds_learnt": _load_line(state, model, at),
         "loss_seconds": round(worth.loss_seconds(state, model, at), 4),
         "bytes": resident.bytes if resident else worth.likely_bytes(state, model),
+        "contexts_asked_for": list(usage.contexts(model, at).num_ctx),
         "client_asked_keep_alive_seconds": learnt.asked_keep_alive,
         "decisions": [{"at": decision.at, "text": decision.text} for decision in learnt.decisions],
     }
+
+
+def _load_line(state: State, model: str, at: float) -> str:
+    warm = worth.page_cache_warm(state, model, at)
+    source = "from the page cache" if warm else "from disk"
+    own = state.usage.own_load_seconds(model, page_cache_warm=warm)
+    origin = "by its size, never loaded yet" if own is None else "by its own loads"
+    lines = [
+        (where, state.usage.load_line(page_cache_warm=kind)) for where, kind in (("disk", False), ("page cache", True))
+    ]
+    speeds = [
+        f"{where} {line.bytes_per_second / _GIB:.2f} GiB/s after {line.constant_seconds:.1f} s"
+        for where, line in lines
+        if line is not None
+    ]
+    return f"{source}, {origin}; all models: {', '.join(speeds) or 'nothing was loaded yet'}"
 
 
 def _resident_line(state: State, resident: Resident, at: float) -> str:

@@ -74,7 +74,7 @@ class Resident:
 
 
 class Held(NamedTuple):
-    """A request that waits for its model; `wants` is what that has to run with."""
+    """A request that waits for its model; `wants` is what that has to run with, by the request or the settings."""
 
     request_id: int
     model: str
@@ -84,7 +84,7 @@ class Held(NamedTuple):
 
 
 class InFlight(NamedTuple):
-    """A request that was forwarded; model None: it is not managed."""
+    """A request that was forwarded, as it was sent on; model None: it is not managed."""
 
     model: str | None
     request: ModelRequest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.domain.model import automatic_num_ctx
 from proxy.policy import Memory, Need, Wanted
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from proxy.domain.model import RunnerOptions
     from proxy.engine.state import Resident, State
 
-_PRIOR_LOAD_SECONDS = 1.0
-_PRIOR_BYTES_PER_SECOND = 2.5e9
 _PRIOR_SERVICE_SECONDS = 10.0
 _LEAST_REMAINING_SECONDS = 0.5
 _OLLAMA_RULE = 0.8
 _PAGE_CACHE_SECONDS = 3600.0
+
+
+class Costs(NamedTuple):
+    """What a load takes: GPU memory in bytes, 0: not known; and seconds."""
+
+    bytes: int
+    load_seconds: float
 
 
 def needed_bytes(state: State, model: str, options: RunnerOptions) -> int:
@@ -37,10 +42,14 @@ def needed_bytes(state: State, model: str, options: RunnerOptions) -> int:
 
 def load_seconds(state: State, model: str, at: float) -> float:
     """Seconds that loading it takes now, by how long ago it left (page cache); before the first load by its size."""
-    learnt = state.learnt(model)
-    file_bytes = learnt.facts.file_bytes if learnt.facts else 0
-    prior = _PRIOR_LOAD_SECONDS + file_bytes / _PRIOR_BYTES_PER_SECOND
-    return state.usage.load_seconds(model, prior, page_cache_warm=page_cache_warm(state, model, at))
+    warm = page_cache_warm(state, model, at)
+    return state.usage.load_seconds(model, file_bytes=file_bytes(state, model), page_cache_warm=warm)
+
+
+def file_bytes(state: State, model: str) -> int:
+    """Size of its weights file; 0: not known."""
+    facts = state.learnt(model).facts
+    return facts.file_bytes if facts else 0
 
 
 def page_cache_warm(state: State, model: str, at: float) -> bool:
@@ -109,6 +118,12 @@ def wanted(state: State, at: float) -> list[Wanted]:
         )
         for model in state.usage.models
     ]
+
+
+def costs(state: State, model: str, options: RunnerOptions, at: float) -> Costs:
+    """Return what a load of the model with these options takes now, as far as is known."""
+    seen = state.learnt(model).bytes_by_num_ctx.get(options.num_ctx)
+    return Costs(seen or likely_bytes(state, model), load_seconds(state, model, at))
 
 
 def likely_bytes(state: State, model: str) -> int:

@@ -60,8 +60,10 @@ class DecisionLog:
 
 def _words(effect: Effect) -> str:
     match effect:
-        case Forward(request_id=request_id, outcome=outcome, keep_alive=keep_alive, reason=reason):
-            text = f"request {request_id} forwarded {outcome}, keep_alive {keep_alive_words(keep_alive)}: {reason}"
+        case Forward(request_id, outcome, keep_alive, reason, num_ctx):
+            context = f", num_ctx {num_ctx}" if num_ctx else ""
+            kept = keep_alive_words(keep_alive)
+            text = f"request {request_id} forwarded {outcome}, keep_alive {kept}{context}: {reason}"
         case Load(model=model, options=options, keep_alive=keep_alive, reason=reason, request_id=request_id):
             context = f", num_ctx {options.num_ctx}" if options.num_ctx else ""
             text = f"load {model}{_for(request_id)}{context}, keep_alive {keep_alive_words(keep_alive)}: {reason}"

@@ -1,4 +1,4 @@
-"""The gauges that are read from snapshots at each scrape: memory, residents, requests under way, the usage history.
+"""What is read from snapshots at each scrape: memory, residents, requests under way, the usage history, the shadow.
 
 Nothing is kept from one scrape to the next, so a model that left leaves no gauge behind. Never asks anyone.
 """
@@ -15,18 +15,21 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from proxy.domain.snapshot import EngineSnapshot, ResidentSnapshot, StoreSnapshot
+    from proxy.domain.snapshot import EngineSnapshot, ResidentSnapshot, SavedSnapshot, StoreSnapshot
     from proxy.observe.labels import LabelNames
 
     _ValueOf = Callable[[ResidentSnapshot], float | None]
     _Merge = Callable[[list[float]], float]  # for the residents that share the label `other`
 
 
-def gauges(engine: EngineSnapshot, store: StoreSnapshot, names: LabelNames) -> Iterator[Metric]:
+def gauges(
+    engine: EngineSnapshot, store: StoreSnapshot, saved: SavedSnapshot | None, names: LabelNames
+) -> Iterator[Metric]:
     """Yield all families, also those that have no value now."""
     yield from _engine_gauges(engine)
     yield from _resident_gauges(engine, names)
     yield from _store_gauges(store)
+    yield _waits(saved)
 
 
 def _engine_gauges(engine: EngineSnapshot) -> Iterator[Metric]:
@@ -75,6 +78,16 @@ def _store_gauges(store: StoreSnapshot) -> Iterator[Metric]:
     yield _gauge("store_up", "1 if the last write reached the usage history, else 0", store.up)
     yield _gauge("store_pending_rows", "Rows that wait to be written", store.pending_rows)
     yield CounterMetricFamily("keepwarm_store_dropped_rows", "Rows given up, too many waited", store.dropped_rows)
+
+
+def _waits(saved: SavedSnapshot | None) -> Metric:
+    family = CounterMetricFamily(
+        "keepwarm_shadow_wait_seconds", "Waiting for models, with keepwarm and with Ollama alone", labels=("policy",)
+    )
+    if saved is not None:
+        family.add_metric(("keepwarm",), saved.since_start.waited_seconds)
+        family.add_metric((saved.policy,), saved.since_start.alone_seconds)
+    return family
 
 
 def _gauge(name: str, meaning: str, value: float | None) -> Metric:

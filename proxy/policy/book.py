@@ -8,7 +8,9 @@ from functools import partial
 from typing import Self
 
 from proxy.policy.checks import check_number
+from proxy.policy.contexts import Asked
 from proxy.policy.hazard import Ages, bin_of, chance
+from proxy.policy.load_times import PRIOR, Line, LoadTimes
 from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none
 from proxy.policy.usage import Usage, averaged
 
@@ -27,6 +29,7 @@ class UsageBook:
         self._max_models = max_models
         self._usages: dict[str, Usage] = {}  # in the order of use, the longest unused first
         self._pooled = Ages.prior()
+        self._from_disk, self._from_page_cache = LoadTimes(), LoadTimes()
         self._last_eviction: float | None = None
         self._eviction_gap_seconds = START_HORIZON_SECONDS
 
@@ -71,11 +74,16 @@ class UsageBook:
             self._eviction_gap_seconds = averaged(self._eviction_gap_seconds, gap_seconds, _EVICTION_WEIGHT)
         self._last_eviction = at
 
-    def loaded(self, model: str, seconds: float, *, page_cache_warm: bool) -> None:
-        """Learn how long a load took (>= 0 seconds). Nothing is learnt of a model neither asked for nor seen."""
+    def loaded(self, model: str, seconds: float, *, file_bytes: int, page_cache_warm: bool) -> None:
+        """Learn how long the load of a file of this size (0: not known) took, >= 0 seconds.
+
+        Nothing is learnt of a model neither asked for nor seen.
+        """
         check_number("seconds", seconds, "seconds")
         if usage := self._usages.get(model):
             usage.loaded(seconds, page_cache_warm=page_cache_warm)
+            if file_bytes > 0:
+                self._load_times(page_cache_warm=page_cache_warm).add(model, file_bytes, seconds)
 
     def served(self, model: str, seconds: float) -> None:
         """Learn how long a request was served (>= 0 seconds, the load not counted)."""
@@ -83,7 +91,16 @@ class UsageBook:
         if usage := self._usages.get(model):
             usage.served(seconds)
 
+    def asked_for_context(self, model: str, num_ctx: int | None, at: float) -> None:
+        """Count a request that needs this context length, > 0 tokens; None: it can't ask for one. After `arrived`."""
+        self._usages[model].contexts.add(num_ctx, at)
+
     # What is to be expected
+
+    def contexts(self, model: str, now: float) -> Asked:
+        """Context lengths that were asked for lately."""
+        usage = self._usages.get(model)
+        return usage.contexts.lately(now) if usage else Asked((), open_ended=False)
 
     def hazards(self, model: str) -> tuple[float, ...]:
         """Chance per second of a request in each idle-age bin; of all models pooled for one never seen."""
@@ -107,10 +124,32 @@ class UsageBook:
         usage = self._usages.get(model)
         return 1.0 if usage is None or usage.client_weight is None else usage.client_weight
 
-    def load_seconds(self, model: str, prior_seconds: float, *, page_cache_warm: bool) -> float:
-        """Average load of that kind; of the other kind before there was one; the prior before there was any."""
+    def load_seconds(self, model: str, *, file_bytes: int, page_cache_warm: bool) -> float:
+        """Average load of that kind; of the other kind before there was one; by the size of its file before any."""
+        own = self.own_load_seconds(model, page_cache_warm=page_cache_warm)
+        return self._expected_seconds(file_bytes, page_cache_warm=page_cache_warm) if own is None else own
+
+    def own_load_seconds(self, model: str, *, page_cache_warm: bool) -> float | None:
+        """The same by the model's own loads alone; None: it was never loaded."""
         usage = self._usages.get(model)
-        return usage.load_seconds(prior_seconds, page_cache_warm=page_cache_warm) if usage else prior_seconds
+        return usage.load_seconds(page_cache_warm=page_cache_warm) if usage else None
+
+    def load_line(self, *, page_cache_warm: bool) -> Line | None:
+        """Constant and speed that the loads of all models of that kind show; None: there was none."""
+        times = self._load_times(page_cache_warm=page_cache_warm)
+        return times.line if times else None
+
+    def _expected_seconds(self, file_bytes: int, *, page_cache_warm: bool) -> float:
+        """By the loads of other models; the disk is never faster than the page cache."""
+        own = self.load_line(page_cache_warm=page_cache_warm)
+        if own is not None:
+            return own.seconds(file_bytes)
+        other = self.load_line(page_cache_warm=not page_cache_warm) or PRIOR
+        the_likelier = min if page_cache_warm else max
+        return the_likelier(PRIOR.seconds(file_bytes), other.seconds(file_bytes))
+
+    def _load_times(self, *, page_cache_warm: bool) -> LoadTimes:
+        return self._from_page_cache if page_cache_warm else self._from_disk
 
     def service_seconds(self, model: str, prior_seconds: float) -> float:
         """Average time to serve a request; the prior before there was any."""
@@ -141,6 +180,8 @@ class UsageBook:
             "pooled": ages_state(self._pooled),
             "last_eviction": self._last_eviction,
             "eviction_gap_seconds": self._eviction_gap_seconds,
+            "loads_from_disk": self._from_disk.to_state(),
+            "loads_from_page_cache": self._from_page_cache.to_state(),
             "models": {model: usage.to_state() for model, usage in self._usages.items()},
         }
 
@@ -157,6 +198,9 @@ class UsageBook:
         book._pooled = ages_from(state, "pooled")
         book._last_eviction = number_or_none(state, "last_eviction")
         book._eviction_gap_seconds = number(state, "eviction_gap_seconds")
+        if "loads_from_disk" in state:  # earlier versions did not learn them
+            book._from_disk = LoadTimes.from_state(mapping(state, "loads_from_disk"))
+            book._from_page_cache = LoadTimes.from_state(mapping(state, "loads_from_page_cache"))
         models = mapping(state, "models")
         book._usages = {model: Usage.from_state(mapping(models, model)) for model in models}
         book._forget_longest_unused()

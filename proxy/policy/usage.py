@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Self
 
+from proxy.policy.contexts import Contexts
 from proxy.policy.hazard import Ages
-from proxy.policy.state import State, ages_from, ages_state, number, number_or_none
+from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none
 
 _MODEL_DECAY = 0.98
-_SECONDS_WEIGHT = 0.3
+SECONDS_WEIGHT = 0.3
 _CLIENT_SHARE = 0.1
 _DAY_SECONDS, _HOUR_SECONDS = 86400.0, 3600.0
 
@@ -35,6 +36,7 @@ class Usage:
         warm_load_seconds: average of loads with the weights in the page cache.
         service_seconds: average time to serve a request.
         client_weight: average weight of who asks for it; the last ten requests make two thirds of it.
+        contexts: the context lengths that were asked for.
     """
 
     first_arrival: float
@@ -45,6 +47,7 @@ class Usage:
     warm_load_seconds: float | None = None
     service_seconds: float | None = None
     client_weight: float | None = None
+    contexts: Contexts = field(default_factory=Contexts)
 
     def arrived(self, at: float, client_weight: float = 1.0) -> None:
         """Count a request."""
@@ -62,19 +65,19 @@ class Usage:
     def loaded(self, seconds: float, *, page_cache_warm: bool) -> None:
         """Learn how long a load took."""
         if page_cache_warm:
-            self.warm_load_seconds = averaged(self.warm_load_seconds, seconds, _SECONDS_WEIGHT)
+            self.warm_load_seconds = averaged(self.warm_load_seconds, seconds, SECONDS_WEIGHT)
         else:
-            self.cold_load_seconds = averaged(self.cold_load_seconds, seconds, _SECONDS_WEIGHT)
+            self.cold_load_seconds = averaged(self.cold_load_seconds, seconds, SECONDS_WEIGHT)
 
     def served(self, seconds: float) -> None:
         """Learn how long a request was served."""
-        self.service_seconds = averaged(self.service_seconds, seconds, _SECONDS_WEIGHT)
+        self.service_seconds = averaged(self.service_seconds, seconds, SECONDS_WEIGHT)
 
-    def load_seconds(self, prior_seconds: float, *, page_cache_warm: bool) -> float:
-        """Average load of that kind; of the other kind before there was one; the prior before there was any."""
+    def load_seconds(self, *, page_cache_warm: bool) -> float | None:
+        """Average load of that kind; of the other kind before there was one; None before there was any."""
         kinds = (self.warm_load_seconds, self.cold_load_seconds)
         averages = kinds if page_cache_warm else reversed(kinds)
-        return next((seconds for seconds in averages if seconds is not None), prior_seconds)
+        return next((seconds for seconds in averages if seconds is not None), None)
 
     def idle_seconds(self, now: float) -> float:
         """Seconds since the last arrival."""
@@ -97,6 +100,7 @@ class Usage:
             "warm_load_seconds": self.warm_load_seconds,
             "service_seconds": self.service_seconds,
             "client_weight": self.client_weight,
+            "contexts": self.contexts.to_state(),
         }
 
     @classmethod
@@ -111,6 +115,7 @@ class Usage:
             warm_load_seconds=number_or_none(state, "warm_load_seconds"),
             service_seconds=number_or_none(state, "service_seconds"),
             client_weight=number_or_none(state, "client_weight"),  # None too where an earlier keepwarm wrote it
+            contexts=Contexts.from_state(mapping(state, "contexts")) if "contexts" in state else Contexts(),
         )
 
     def _uses_left(self, now: float) -> float:

@@ -15,7 +15,7 @@ from proxy.domain.model import canonical
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from proxy.domain.snapshot import EngineSnapshot, StoreSnapshot
+    from proxy.domain.snapshot import EngineSnapshot, SavedSnapshot, StoreSnapshot
     from proxy.observe.metrics import Metrics
     from proxy.observe.recent import RecentDecision
 
@@ -31,6 +31,7 @@ class AdminSources:
         settings: state of the settings file, as plain values.
         reload: read the settings again; returns the problems, empty if there are none.
         decisions: the last ones, the last one first.
+        saved: what keepwarm saved next to Ollama's default; None: that is not reckoned.
     """
 
     engine: Callable[[], EngineSnapshot]
@@ -39,6 +40,7 @@ class AdminSources:
     settings: Callable[[], dict[str, Any]]
     reload: Callable[[], Awaitable[list[str]]]
     decisions: Callable[[], list[RecentDecision]] = list
+    saved: Callable[[], SavedSnapshot | None] = lambda: None
 
 
 def admin_app(sources: AdminSources, metrics: Metrics, version: str) -> web.Application:
@@ -46,7 +48,8 @@ def admin_app(sources: AdminSources, metrics: Metrics, version: str) -> web.Appl
 
     async def get_metrics(request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
-        body, content_type = await asyncio.to_thread(metrics.exposition, sources.engine(), sources.store(), accept)
+        shown = sources.engine(), sources.store(), accept, sources.saved()
+        body, content_type = await asyncio.to_thread(metrics.exposition, *shown)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def get_health(_: web.Request) -> web.Response:
@@ -83,9 +86,11 @@ def admin_app(sources: AdminSources, metrics: Metrics, version: str) -> web.Appl
 
 def state(sources: AdminSources, version: str) -> dict[str, Any]:
     """Return what `/state` answers, as plain values."""
+    saved = sources.saved()
     return {
         "version": version,
         **dataclasses.asdict(sources.engine()),
+        "saved": None if saved is None else dataclasses.asdict(saved),
         "store": dataclasses.asdict(sources.store()),
         "settings": sources.settings(),
         "decisions": [dataclasses.asdict(decision) for decision in sources.decisions()],

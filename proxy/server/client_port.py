@@ -166,7 +166,7 @@ class ClientPort:
                 watch.to_upstream = self._tracing.headers(request_id)
             if self._settings().server.response_headers:
                 watch.to_client = told(forward, self._dispatcher.now() - arrived_at)
-            content = body.with_keep_alive(forward.keep_alive)
+            content = body.with_values(forward.keep_alive, forward.num_ctx)
             response, ending = await self._exchange(request, body.request.endpoint.value, content, watch, visit)
             status = response.status
         except RefusedError as refusal:

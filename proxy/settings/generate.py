@@ -49,6 +49,7 @@ _EXAMPLES: Final = {
   # "*:70b":
   #   never_keep: true   # unloaded as soon as it is idle
   #   client_keep_alive: respect
+  #   num_ctx: unify     # one context length for all clients
 """,
 }
 

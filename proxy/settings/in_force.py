@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from proxy.settings.schema import Settings
 
-_SHOWN: Final = ("upstream", "policy", "memory", "keep_alive", "client_keep_alive", "max_wait", "residency", "models")
+_SHOWN: Final = (
+    *("upstream", "policy", "memory", "keep_alive", "client_keep_alive", "num_ctx", "max_wait", "residency", "models"),
+)
 
 
 def in_force(settings: Settings) -> dict[str, str]:

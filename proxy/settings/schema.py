@@ -28,7 +28,7 @@ from proxy.settings.sections import (
     conflict,
     key,
 )
-from proxy.settings.values import Duration, ModelPattern, PolicyName, Precedence
+from proxy.settings.values import ContextChoice, Duration, ModelPattern, PolicyName, Precedence, Switch
 
 AFTER_RESTART: Final = (
     *(("server", "listen"), ("server", "shutdown_grace"), ("server", "tls")),
@@ -67,6 +67,14 @@ class Settings(Section):
         "What becomes of a keep_alive that the client sends. ignore: the policy's wins; respect: the client's wins;\n"
         "at_least: the longer one; at_most: the shorter one. A client's explicit unload is always obeyed.",
     )
+    num_ctx: ContextChoice = key(
+        "as_asked",
+        "Which context length a native request runs with. Ollama reloads a model that is asked for with another one.\n"
+        "as_asked: the client's own, else Ollama's. unify: never a smaller one, but one that serves all who asked for\n"
+        "this model within a day, if it fits in the budget, so that clients that disagree cause no reloads. Requests\n"
+        "through /v1 can't carry a context length: where a model is used through it, Ollama's own is kept if it is\n"
+        "large enough.",
+    )
     max_wait: Duration = key(
         "60s",
         "How long busy models that have to leave admit nothing new for the sake of a model that waits for them.\n"
@@ -74,10 +82,15 @@ class Settings(Section):
     )
     models: Annotated[Mapping[ModelPattern, Model], AfterValidator(MappingProxyType), PlainSerializer(dict)] = key(
         {},
-        "Exceptions for single models: pattern, then pin, never_keep, min, max, weight, client_keep_alive.\n"
+        "Exceptions for single models: pattern, then pin, never_keep, min, max, weight, client_keep_alive, num_ctx.\n"
         "`*` stands for anything; a name without a tag means every tag of it. Where several patterns match, each\n"
         "key comes from the most specific one that says it: an exact name, then the one with the most characters\n"
         "that are no wildcards, then the first in this file. A pattern that begins with '*' needs quotes.",
+    )
+    shadow: Switch = key(
+        default=True,
+        description="Whether what people wait is compared with what they would have waited for Ollama alone, with its\n"
+        "own defaults: told by `keepwarm status`, /state and the metrics. It costs some microseconds a request.",
     )
     metrics: Metrics = _section(Metrics)
     store: Store = _section(Store)
@@ -131,6 +144,7 @@ class Settings(Section):
             keep_alive_min_seconds=self.keep_alive.min,
             keep_alive_max_seconds=self.keep_alive.max,
             client_keep_alive=self.client_keep_alive,
+            num_ctx=self.num_ctx,
             max_wait_seconds=self.max_wait,
             rules=tuple((pattern, model.rule()) for pattern, model in self.models.items()),
             client_weights=dict(self.access.weights),

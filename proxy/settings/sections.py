@@ -14,6 +14,7 @@ from proxy.domain.settings import ModelRule
 from proxy.domain.units import exact_duration
 from proxy.settings.values import (
     Budget,
+    ContextChoice,
     Count,
     CountOrAuto,
     DigestOrNone,
@@ -217,6 +218,7 @@ class Model(Section):
     max: Duration | None = key(None, "Longest keep_alive, instead of keep_alive.max.")
     weight: Weight | None = key(None, "How much worse it is to wait for this model than for others; default 1.")
     client_keep_alive: Precedence | None = key(None, "As client_keep_alive at the top, for these models.")
+    num_ctx: ContextChoice | None = key(None, "As num_ctx at the top, for these models.")
 
     @model_validator(mode="after")
     def _not_contradictory(self) -> Self:
@@ -238,6 +240,7 @@ class Model(Section):
             max_seconds=self.max,
             weight=self.weight,
             client_keep_alive=self.client_keep_alive,
+            num_ctx=self.num_ctx,
         )
 
 

@@ -15,7 +15,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from proxy.domain.access import Group
-from proxy.domain.settings import POLICIES, ClientKeepAlive
+from proxy.domain.settings import POLICIES, ClientKeepAlive, NumCtx
 from proxy.domain.units import exact_bytes, exact_duration, parse_bytes, parse_duration
 from proxy.settings.address import DEFAULT_UPSTREAM, Address, upstream_url
 
@@ -204,6 +204,7 @@ Weight = Annotated[float, Kind("a number above 0", _positive_number, {"type": "n
 Switch = Annotated[bool, Kind("true or false", _true_or_false, {"type": "boolean"})]
 PolicyName = Annotated[str, _choice(*POLICIES)]
 Precedence = Annotated[ClientKeepAlive, _choice(*ClientKeepAlive)]
+ContextChoice = Annotated[NumCtx, _choice(*NumCtx)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], _choice("debug", "info", "warning", "error")]
 LogFormat = Annotated[Literal["text", "json"], _choice("text", "json")]
 ListenAddress = Annotated[

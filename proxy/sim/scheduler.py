@@ -128,6 +128,16 @@ class Scheduler:
         ]
         return sorted(views, key=lambda view: -int(view.expires_at))
 
+    def kept_seconds(self, spec: ModelSpec) -> float | None:
+        """How long the model stays after its last request, as things are; None: it is not loaded."""
+        resident = self._world.loaded.get(spec.weights)
+        return None if resident is None else resident.keep_alive_seconds
+
+    def resize(self, options: SchedulerOptions) -> None:
+        """Goes on with other settings, as when the memory of the GPU turned out to be another; who is loaded stays."""
+        self.options = self._world.options = options
+        self._world.driver.total_bytes = options.gpu_bytes
+
     def driver_free_bytes(self, now: float) -> int:
         """Free GPU memory at `now` as the driver tells it."""
         self._run_until(now)

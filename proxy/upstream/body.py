@@ -1,46 +1,38 @@
-"""Reads the few fields of a model request that matter and writes keep_alive into it; never touches another byte.
+"""Reads the few fields of a model request that matter, writes keep_alive and num_ctx; never touches another byte.
 
-Ollama reads JSON as Go does: keys in any case, of repeated keys the last one wins, null leaves a string as it is.
-The scan walks over the top level only, skips strings with memchr, and is linear in the length of the body.
+Ollama reads JSON as Go does: keys in any case, of repeated keys the last one wins, null leaves a string as it is. The
+keys inside `options` count as they are written, and repeated `options` are merged.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import msgspec
 
 from proxy.domain.effects import KeepAlive
 from proxy.domain.model import RUNNER_OPTIONS, Endpoint, JsonScalar, ModelRequest, RunnerOptions, canonical
 from proxy.domain.units import parse_duration
+from proxy.upstream.json_members import Member, decoded, members, next_at, values_of
 
-_SPACE, _QUOTE = 0x20, 0x22
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
-_VALUE_END = re.compile(rb"[,}\s]")
-_NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 _SHORTEST_SECONDS = 1e-9
 """Go counts whole nanoseconds: less of one is nothing."""
 
 _READ = frozenset({"model", "keep_alive", "options", "shift", "prompt", "messages"})
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KEYS = {b'"%s"' % key.encode(): key for key in _READ}
-
-
 _NO_OPTIONS = RunnerOptions()
-
-
-class _Member(NamedTuple):
-    key: str
-    start: int
-    end: int
-
-
+_NOWHERE = Member("", 0, 0)
 _Plain = msgspec.defstruct("_Plain", [(key, msgspec.Raw, msgspec.Raw()) for key in sorted(_READ)])
 _PLAIN = msgspec.json.Decoder(_Plain)
 _UNICODE_ESCAPE, _KELVIN, _LONG_S = b"\\u", "\u212a".encode(), "\u017f".encode()
+
+
+class _Edit(NamedTuple):
+    """Bytes to write in place of those from start to end."""
+
+    start: int
+    end: int
+    value: bytes
 
 
 class ModelBody:
@@ -52,33 +44,47 @@ class ModelBody:
 
     def __init__(self, endpoint: Endpoint, content: bytes) -> None:
         self._content = content
-        members = _plain_members(content)
-        if members is None:
-            members = [member for member in _members(content, _values(content)) if member.key in _READ]
-        self._members = members
+        self._members = _plain_members(content) or _all_members(content)
         self.request = self._read(endpoint)
 
-    def with_keep_alive(self, keep_alive: int | KeepAlive) -> bytes:
-        """Return the body with this keep_alive in seconds; withheld: null, which Ollama counts as absent."""
-        if keep_alive is KeepAlive.AS_IT_CAME:
-            return self._content
-        asked = [member for member in self._members if member.key == "keep_alive"]
-        if keep_alive is KeepAlive.WITHHELD:
-            return self._replaced(asked, b"null")
-        value = b"%d" % keep_alive
-        return self._replaced(asked, value) if asked else self._added(value)
+    def with_values(self, keep_alive: int | KeepAlive, num_ctx: int | None = None) -> bytes:
+        """Return the body with these values.
 
-    def _replaced(self, members: list[_Member], value: bytes) -> bytes:
+        Args:
+            keep_alive: in seconds; withheld: null, which Ollama counts as absent; or as it came.
+            num_ctx: context length in tokens, > 0; None: as it came.
+        """
+        edits = [] if keep_alive is KeepAlive.AS_IT_CAME else self._keep_alive_edits(keep_alive)
+        if num_ctx is not None:
+            edits = sorted(edits + self._num_ctx_edits(num_ctx))
         parts, done = [], 0
-        for member in members:
-            parts += [self._content[done : member.start], value]
-            done = member.end
-        return b"".join([*parts, self._content[done:]])
+        for start, end, value in edits:
+            parts += [self._content[done:start], value]
+            done = end
+        return b"".join([*parts, self._content[done:]]) if parts else self._content
 
-    def _added(self, value: bytes) -> bytes:
+    def _keep_alive_edits(self, keep_alive: int | KeepAlive) -> list[_Edit]:
+        value = b"null" if isinstance(keep_alive, KeepAlive) else b"%d" % keep_alive
+        asked = [_Edit(member.start, member.end, value) for member in self._members if member.key == "keep_alive"]
+        return asked if asked or value == b"null" else [self._added(b'"keep_alive":' + value)]
+
+    def _num_ctx_edits(self, num_ctx: int) -> list[_Edit]:
+        """Into the last options, which win over the earlier ones; options that are no object Ollama refuses anyway."""
+        written = b'"num_ctx":%d' % num_ctx
+        _, start, end = next((member for member in reversed(self._members) if member.key == "options"), _NOWHERE)
+        options = self._content[start:end]
+        if options in (b"", b"null"):  # null drops the options before it, so others must come after
+            return [self._added(b'"options":{%s}' % written)]
+        if not options.startswith(b"{"):
+            return []
+        found = members(options, values_of(options))
+        asked = [_Edit(start + m.start, start + m.end, b"%d" % num_ctx) for m in found if m.key == "num_ctx"]
+        return asked or [_Edit(end - 1, end - 1, b"," + written if found else written)]
+
+    def _added(self, member: bytes) -> _Edit:
         """Any member that is there, model at least, stands before it: a comma is always due."""
         end = self._content.rindex(b"}")
-        return b"".join([self._content[:end], b',"keep_alive":', value, self._content[end:]])
+        return _Edit(end, end, b"," + member)
 
     def _read(self, endpoint: Endpoint) -> ModelRequest:
         fields = self._fields()
@@ -110,7 +116,12 @@ class ModelBody:
         return fields
 
 
-def _plain_members(content: bytes) -> list[_Member] | None:
+def _all_members(content: bytes) -> list[Member]:
+    folded = (member._replace(key=_folded(member.key)) for member in members(content, values_of(content)))
+    return [member for member in folded if member.key in _READ]
+
+
+def _plain_members(content: bytes) -> list[Member] | None:
     """List the members that are read, by the quick way; None: their keys are spelt oddly or not once, or no JSON.
 
     A name between quotes that stands nowhere else, in any case, and that msgspec has seen as a key, is that key.
@@ -122,46 +133,15 @@ def _plain_members(content: bytes) -> list[_Member] | None:
     if _UNICODE_ESCAPE in content or _KELVIN in content or _LONG_S in content:  # a key may not be what it looks like
         return None
     lowered = content.lower()
-    members: list[_Member] = []
+    found: list[Member] = []
     for written, key in _KEYS.items():
         at, length = lowered.find(written), len(getattr(plain, key))
         if at >= 0:
             if not length or lowered.find(written, at + 1) >= 0:
                 return None
-            start = _next(content, _next(content, at + len(written)) + 1)
-            members.append(_Member(key, start, start + length))
-    return members
-
-
-def _values(content: bytes) -> dict[str, bytes]:
-    """Split a JSON object into its top-level values; of repeated keys the last.
-
-    Half a character, which msgspec refuses and Go accepts, passes: then nothing is split.
-    """
-    try:
-        try:
-            return {key: bytes(value) for key, value in _OBJECT.decode(content).items()}
-        except ValueError:
-            if not isinstance(_decoded(content), dict):
-                raise
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"no JSON object: {error}") from error
-    return {}
-
-
-def _decoded(content: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Read JSON as Go does: bytes that are no UTF-8 are replaced, NaN and Infinity refused."""
-    try:
-        return msgspec.json.decode(content)
-    except ValueError:
-        return _AS_GO.decode(content.decode(errors="replace"))
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-_AS_GO = json.JSONDecoder(parse_constant=_refuse)
+            start = next_at(content, next_at(content, at + len(written)) + 1)
+            found.append(Member(key, start, start + length))
+    return found
 
 
 def _folded(key: str) -> str:
@@ -175,7 +155,7 @@ def _value(content: bytes, key: str) -> Any:  # noqa: ANN401 - JSON
         return content != b'""'
     if key == "messages" and content != b"null":
         return content.strip(b" \t\r\n[]") != b""
-    return _decoded(content)
+    return decoded(content)
 
 
 def _asks_nothing(endpoint: Endpoint, fields: dict[str, Any]) -> bool:
@@ -211,52 +191,3 @@ def _runner_options(options: Any, shift: Any) -> RunnerOptions:  # noqa: ANN401 
         if isinstance(value, int | float | str | bool) and not automatic:
             values.append((key, value))
     return RunnerOptions(tuple(values), shift if isinstance(shift, bool) else None)
-
-
-def _members(content: bytes, values: dict[str, bytes]) -> list[_Member]:
-    """List the top-level members of a JSON object that is known to be valid, with the places of their values.
-
-    Where the value that msgspec found for a key stands, its length tells where it ends; a repeated key is scanned.
-    """
-    members: list[_Member] = []
-    at = _next(content, _next(content, 0) + 1)
-    while content[at] == _QUOTE:
-        key_end = _string_end(content, at)
-        written = content[at:key_end]
-        key = _KEYS.get(written) or _decoded(written)
-        start = _next(content, _next(content, key_end) + 1)
-        end = start + len(value) if (value := values.get(key)) and content.startswith(value, start) else 0
-        at = _next(content, end)
-        if content[at : at + 1] not in (b",", b"}"):  # another value of a repeated key begins alike
-            end = _value_end(content, start)
-            at = _next(content, end)
-        members.append(_Member(_folded(key), start, end))
-        if content[at : at + 1] == b",":
-            at = _next(content, at + 1)
-    return members
-
-
-def _next(content: bytes, at: int) -> int:
-    if at < len(content) and content[at] > _SPACE:
-        return at
-    found = _NOT_SPACE.search(content, at)
-    return found.start() if found else len(content)
-
-
-def _string_end(content: bytes, start: int) -> int:
-    found = _STRING.match(content, start)
-    return found.end() if found else len(content)
-
-
-def _value_end(content: bytes, start: int) -> int:
-    if content[start] == _QUOTE:
-        return _string_end(content, start)
-    if content[start : start + 1] not in (b"{", b"["):
-        found = _VALUE_END.search(content, start)
-        return found.start() if found else len(content)
-    depth, at = 1, start + 1
-    while depth:
-        run = _TO_BRACKET.match(content, at)
-        at = run.end() + 1 if run else len(content)
-        depth += 1 if content[at - 1] in b"{[" else -1
-    return at

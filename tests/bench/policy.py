@@ -114,7 +114,7 @@ def cells(workloads: Sequence[str], sizes: Sequence[int], modes: Sequence[str]) 
     "--traces",
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    envvar="KEEPWARM_TRACES",
+    envvar="TRACES_FOLDER",
     default="../shared/traces",
     show_default=True,
     help="Folder of the published traces and models.csv.",

@@ -96,7 +96,49 @@ def with_keep_alive(content: bytes, value: str) -> bytes:
     if not parts and value != "null":
         done = _behind_space(text, found[-1].end)
         parts = [text[:done], ',"keep_alive":', value]
-    return "".join([*parts, text[done:]]).encode("utf-8", "surrogateescape")
+    return _bytes_of("".join([*parts, text[done:]]))
+
+
+def options_as_go_reads(content: bytes) -> tuple[Any, dict[str, Any], Pairs]:
+    """Return num_ctx, the other options (repeated ones merged, null drops them), and all other members."""
+    text = text_of(content)
+    options: dict[str, Any] = {}
+    others: Pairs = []
+    for member in members(text):
+        if go_fold(member.key) != "options":
+            others.append((member.key, member.value))
+        elif text[member.start] == "{":
+            options |= dict(member.value)
+        else:
+            options = {}
+    return options.pop("num_ctx", None), options, others
+
+
+def with_num_ctx(content: bytes, value: str) -> bytes:
+    """Return the same bytes with the value in the last options, which are added if there are none or null."""
+    text = text_of(content)
+    found = members(text)
+    last = next((member for member in reversed(found) if go_fold(member.key) == "options"), None)
+    if last is None or last.value is None:
+        end = _behind_space(text, found[-1].end)
+        return _bytes_of(text[:end] + ',"options":{"num_ctx":' + value + "}" + text[end:])
+    if text[last.start] != "{":
+        return content
+    inner = text[last.start : last.end]
+    inside = members(inner) if last.value else []
+    parts, done = [], 0
+    for member in inside:
+        if member.key == "num_ctx":
+            parts += [inner[done : member.start], value]
+            done = member.end
+    if not parts:
+        done = len(inner) - 1
+        parts = [inner[:done], "," if inside else "", '"num_ctx":', value]
+    return _bytes_of("".join([text[: last.start], *parts, inner[done:], text[last.end :]]))
+
+
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def judge(endpoint: Endpoint, content: bytes, keep_alive: int) -> bool:
@@ -113,11 +155,14 @@ def judge(endpoint: Endpoint, content: bytes, keep_alive: int) -> bool:
     model = _model(content)
     assert model is not None
     assert _whole(body.request.model) == _whole(canonical(model))
-    assert body.with_keep_alive(KeepAlive.AS_IT_CAME) == content
-    assert body.with_keep_alive(KeepAlive.WITHHELD) == with_keep_alive(content, "null")
-    after = body.with_keep_alive(keep_alive)
+    assert body.with_values(KeepAlive.AS_IT_CAME) == content
+    assert body.with_values(KeepAlive.WITHHELD) == with_keep_alive(content, "null")
+    after = body.with_values(keep_alive)
     assert after == with_keep_alive(content, str(keep_alive))
     assert as_go_reads(after) == (Number(str(keep_alive)), as_go_reads(content)[1])
+    both = body.with_values(keep_alive, 8192)
+    assert both == with_num_ctx(with_keep_alive(content, str(keep_alive)), "8192")
+    assert body.with_values(KeepAlive.AS_IT_CAME, 8192) == with_num_ctx(content, "8192")
     if endpoint.carries_keep_alive:
         again = ModelBody(endpoint, after).request
         assert (again.model, again.options) == (body.request.model, body.request.options)

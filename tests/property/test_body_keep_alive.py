@@ -73,27 +73,27 @@ def test_a_reader_like_gos_finds_our_keep_alive_and_all_else_as_it_was(
     text: str, keep_alive: int, endpoint: Endpoint
 ) -> None:
     before = text.encode()
-    after = ModelBody(endpoint, before).with_keep_alive(keep_alive)
+    after = ModelBody(endpoint, before).with_values(keep_alive)
     assert as_go_reads(after) == (Number(str(keep_alive)), as_go_reads(before)[1])
 
 
 @given(bodies(), OURS, NATIVE)
 def test_no_byte_changes_outside_the_values_of_keep_alive(text: str, keep_alive: int, endpoint: Endpoint) -> None:
     before = text.encode()
-    assert ModelBody(endpoint, before).with_keep_alive(keep_alive) == with_keep_alive(before, str(keep_alive))
+    assert ModelBody(endpoint, before).with_values(keep_alive) == with_keep_alive(before, str(keep_alive))
 
 
 @given(bodies(), NATIVE)
 def test_a_withheld_keep_alive_reads_as_absent_and_changes_no_other_byte(text: str, endpoint: Endpoint) -> None:
     before = text.encode()
-    after = ModelBody(endpoint, before).with_keep_alive(KeepAlive.WITHHELD)
+    after = ModelBody(endpoint, before).with_values(KeepAlive.WITHHELD)
     assert as_go_reads(after) == (None, as_go_reads(before)[1])
     assert after == with_keep_alive(before, "null")
 
 
 @given(bodies(), st.sampled_from(Endpoint))
 def test_as_it_came_is_as_it_came(text: str, endpoint: Endpoint) -> None:
-    assert ModelBody(endpoint, text.encode()).with_keep_alive(KeepAlive.AS_IT_CAME) == text.encode()
+    assert ModelBody(endpoint, text.encode()).with_values(KeepAlive.AS_IT_CAME) == text.encode()
 
 
 @given(bodies(), OURS, st.sampled_from(Endpoint))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.policy import UsageBook
 from proxy.policy.state import mapping, number
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.store.row import RequestRow
-
-
-_DISK_BYTES_PER_SECOND: Final = 2.5e9
 
 
 def history_rows(path: Path, since: float = 0.0) -> Iterator[RequestRow]:
@@ -53,7 +50,7 @@ def history_trace(path: Path, since: float = 0.0) -> Trace:
 def history_models(path: Path) -> dict[str, WorkloadModel]:
     """Read what keepwarm learnt of the models in a usage history: those whose size it knows.
 
-    A load takes what loads from disk took on average; before there was one, what the size lets expect.
+    A load takes what loads from disk took on average; before there was one, what its size lets expect.
 
     Raises:
         TraceError: it cannot be read.
@@ -68,8 +65,7 @@ def history_models(path: Path) -> dict[str, WorkloadModel]:
         raise TraceError(f"{path}: expected a usage history of keepwarm with statistics ({error})") from error
     models = {}
     for name, size in learnt.items():
-        prior = 1.0 + size / _DISK_BYTES_PER_SECOND
-        models[name] = WorkloadModel(name, size, book.load_seconds(name, prior, page_cache_warm=False))
+        models[name] = WorkloadModel(name, size, book.load_seconds(name, file_bytes=size, page_cache_warm=False))
     return models
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,6 +73,15 @@ def test_contexts_are_compared_as_numbers_where_both_are_known(
 ) -> None:
     runs, wants = (running() if n is None else running(num_ctx=n) for n in (loaded, asked))
     assert reloads(runs, wants, loaded_context=context, automatic=automatic, train_context=train) is expected
+
+
+def test_what_the_modelfile_says_is_what_a_request_without_a_context_means() -> None:
+    resident = Resident("a:latest", "a:latest", 1, 1, 0.0, context_length=4096, runs=running(num_ctx=4096))
+    facts = ModelFacts("a:latest", "sha256-a", 1, default_num_ctx=8192)
+    assert surely_reloads(resident, running(), Learnt(facts=facts))
+    assert not surely_reloads(resident, running(), Learnt(facts=replace(facts, default_num_ctx=4096)))
+    other = replace(facts, model="b:latest")  # another name's Modelfile does not count
+    assert not surely_reloads(resident, running(), Learnt(facts=other))
 
 
 def test_of_a_model_that_others_loaded_nothing_is_certain() -> None:

@@ -101,7 +101,7 @@ def test_an_eviction_by_ollama_during_our_load_is_noticed_and_its_time_not_learn
     del script.resident["small:latest"]
     script.loads("middle", seconds=60.0)
     assert fx.Left("small:latest", Cause.UPSTREAM, 4 * GIB) in script.effects
-    assert script.engine.state.usage.load_seconds("middle:latest", 1.0, page_cache_warm=True) == 1.0
+    assert script.engine.state.usage.own_load_seconds("middle:latest", page_cache_warm=False) is None
 
 
 def test_two_loads_are_never_under_way_at_once() -> None:
@@ -147,3 +147,15 @@ def test_what_is_done_for_a_request_tells_its_number_and_what_is_done_for_none_t
     script.ends(request_id)
     script.asks("other", unload=True)
     assert script.one(fx.Unload).request_id is None
+
+
+def test_a_model_whose_load_went_on_while_ps_did_not_answer_counts_when_room_is_made() -> None:
+    script = Transcript(SIZES)
+    script.ps()
+    script.asks("large")
+    script.happens(ev.ResidentsUnknown(script.at, "no answer"))
+    script.ps(asked_at=script.at)
+    script.asks("other")
+    script.asks("middle")  # 10 + 9 + 9 GiB don't fit in 24
+    script.after(2).happens(ev.LoadEnded(script.at, "large:latest", 2.0))
+    assert "large:latest" in script.engine.state.residents

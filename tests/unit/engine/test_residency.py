@@ -196,7 +196,7 @@ def test_a_victim_that_left_by_itself_is_not_reported_twice() -> None:
 # What ps tells of those that stay
 
 
-def test_the_size_that_ps_shows_is_learnt_by_the_context_it_was_loaded_with() -> None:
+def test_the_size_that_ps_shows_is_learnt_by_the_context_that_was_asked_for_and_by_what_it_came_to() -> None:
     script = Transcript(SIZES)
     script.ps()
     for num_ctx, gib in ((None, 4.0), (16384, 6.0)):
@@ -207,7 +207,7 @@ def test_the_size_that_ps_shows_is_learnt_by_the_context_it_was_loaded_with() ->
         script.ends(request_id)
         script.after(10)
     learnt = script.engine.state.learnt("small:latest")
-    assert learnt.bytes_by_num_ctx == {None: 4 * GIB, 16384: 6 * GIB}
+    assert learnt.bytes_by_num_ctx == {None: 4 * GIB, 4096: 4 * GIB, 16384: 6 * GIB}
     assert learnt.automatic_context == 4096
 
 

@@ -294,3 +294,23 @@ def test_only_the_last_20_decisions_are_told() -> None:
     assert found is not None
     assert len(found["decisions"]) == 20
     assert [d["at"] for d in found["decisions"]] == sorted(d["at"] for d in found["decisions"])
+
+
+def test_an_explanation_tells_where_the_load_seconds_come_from_and_how_fast_the_disk_is() -> None:
+    script = Transcript(SIZES)
+    script.ps()
+    script.asks("middle")
+    never = explained(script, "middle:latest")
+    assert never is not None
+    assert (
+        never["load_seconds_learnt"] == "from disk, by its size, never loaded yet; all models: nothing was loaded yet"
+    )
+    script.loads("middle", seconds=18.0)
+    loaded = explained(script, "middle:latest")
+    assert loaded is not None
+    assert loaded["load_seconds"] == 18.0
+    assert loaded["load_seconds_learnt"].startswith("from the page cache, by its own loads; all models: disk 0.6")
+    script.asks("large")
+    other = explained(script, "large:latest")
+    assert other is not None
+    assert other["load_seconds"] == pytest.approx(18.0 * 10 / 9, rel=0.05)  # the disk's speed, learnt from the other

@@ -78,24 +78,26 @@ def test_the_horizon_stays_between_a_minute_and_a_day():
 
 def test_loads_and_services_are_learnt_for_known_models():
     book = used_every(60.0)
-    book.loaded("m", 7.0, page_cache_warm=True)
+    book.loaded("m", 7.0, file_bytes=0, page_cache_warm=True)
     book.served("m", 2.0)
-    assert book.load_seconds("m", 99.0, page_cache_warm=True) == 7.0
+    assert book.load_seconds("m", file_bytes=0, page_cache_warm=True) == 7.0
     assert book.service_seconds("m", 99.0) == 2.0
 
 
 def test_nothing_is_learnt_of_a_model_neither_asked_for_nor_seen():
     book = UsageBook()
-    book.loaded("m", 7.0, page_cache_warm=True)
+    book.loaded("m", 7.0, file_bytes=0, page_cache_warm=True)
     book.served("m", 2.0)
-    assert book.load_seconds("m", 99.0, page_cache_warm=True) == 99.0
+    assert book.load_seconds("m", file_bytes=0, page_cache_warm=True) == 1.0
     assert book.service_seconds("m", 99.0) == 99.0
     assert book.last_used_at("m") == 0.0
     assert book.idle_seconds("m", 5.0) == 0.0
     assert book.rate_per_hour("m", 5.0) == 0.0
 
 
-@pytest.mark.parametrize("learn", [lambda b: b.loaded("m", -1.0, page_cache_warm=True), lambda b: b.served("m", -1.0)])
+@pytest.mark.parametrize(
+    "learn", [lambda b: b.loaded("m", -1.0, file_bytes=0, page_cache_warm=True), lambda b: b.served("m", -1.0)]
+)
 def test_negative_seconds_are_refused(learn):
     with pytest.raises(ValueError, match="seconds must be finite and >= 0"):
         learn(used_every(60.0))
@@ -115,7 +117,7 @@ def test_beyond_the_bound_the_longest_unused_model_is_forgotten():
 def test_what_was_learnt_survives_json():
     book = used_every(60.0)
     used_every(500.0, times=9, model="n", book=book)
-    book.loaded("m", 7.0, page_cache_warm=False)
+    book.loaded("m", 7.0, file_bytes=0, page_cache_warm=False)
     book.evicted(5.0)
     book.evicted(90.0)
     again = UsageBook.from_state(json.loads(json.dumps(book.to_state())))

@@ -38,15 +38,15 @@ def test_loads_from_disk_and_from_the_page_cache_are_averaged_apart():
     usage.loaded(30.0, page_cache_warm=False)
     usage.loaded(4.0, page_cache_warm=True)
     usage.loaded(6.0, page_cache_warm=True)
-    assert usage.load_seconds(99.0, page_cache_warm=False) == 30.0
-    assert usage.load_seconds(99.0, page_cache_warm=True) == pytest.approx(4.6)  # 4 + 0.3 * 2
+    assert usage.load_seconds(page_cache_warm=False) == 30.0
+    assert usage.load_seconds(page_cache_warm=True) == pytest.approx(4.6)  # 4 + 0.3 * 2
 
 
 def test_a_load_of_the_other_kind_is_a_better_guess_than_the_prior():
     usage = Usage(0.0, 0.0)
-    assert usage.load_seconds(99.0, page_cache_warm=True) == 99.0
+    assert usage.load_seconds(page_cache_warm=True) is None
     usage.loaded(30.0, page_cache_warm=False)
-    assert usage.load_seconds(99.0, page_cache_warm=True) == 30.0
+    assert usage.load_seconds(page_cache_warm=True) == 30.0
 
 
 def test_a_single_request_counts_as_one_per_hour_not_as_a_torrent():

@@ -30,4 +30,5 @@ def test_of_access_only_weights_are_shown(tmp_path: Path) -> None:
 def test_nothing_is_shown_but_what_decisions_depend_on_and_where_ollama_is(tmp_path: Path) -> None:
     shown = in_force(load(None, {"KEEPWARM_STORE_PATH": str(tmp_path / "usage.sqlite")}))
     sections = {key.partition(".")[0] for key in shown}
-    assert sections == {"upstream", "policy", "memory", "keep_alive", "client_keep_alive", "max_wait", "residency"}
+    keys = {"policy", "memory", "keep_alive", "client_keep_alive", "num_ctx", "max_wait", "residency"}
+    assert sections == {"upstream", *keys}

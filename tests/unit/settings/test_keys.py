@@ -14,7 +14,15 @@ def test_each_key_but_those_with_names_below_has_a_variable_of_its_own():
 
 def test_siblings_are_the_keys_of_the_same_section():
     assert siblings(("upstream", "x")) == ("url", "connect_timeout")
-    assert siblings(("models", "qwen*", "x")) == ("pin", "never_keep", "min", "max", "weight", "client_keep_alive")
+    assert siblings(("models", "qwen*", "x")) == (
+        "pin",
+        "never_keep",
+        "min",
+        "max",
+        "weight",
+        "client_keep_alive",
+        "num_ctx",
+    )
     assert {"server", "policy", "models"} <= set(siblings(("x",)))
 
 

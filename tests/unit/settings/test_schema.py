@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from proxy.domain.settings import ClientKeepAlive, ModelRule
+from proxy.domain.settings import ClientKeepAlive, ModelRule, NumCtx
 from proxy.settings.schema import AFTER_RESTART, Settings
 
 GIB = 1024**3
@@ -66,15 +66,20 @@ def test_the_engine_gets_plain_values_and_the_rules_in_the_order_of_the_file():
             "policy": "lru",
             "memory": {"budget": "22GiB", "max_models": 4},
             "client_keep_alive": "at_least",
-            "models": {"qwen*": {"max": "1h"}, "a": {"pin": True, "client_keep_alive": "respect", "weight": 2}},
+            "num_ctx": "unify",
+            "models": {
+                "qwen*": {"max": "1h", "num_ctx": "as_asked"},
+                "a": {"pin": True, "client_keep_alive": "respect", "weight": 2},
+            },
         }
     ).engine()
     assert (engine.policy, engine.budget_bytes, engine.max_models) == ("lru", 22 * GIB, 4)
     assert (engine.reserve_bytes, engine.client_keep_alive) == (GIB // 2, ClientKeepAlive.AT_LEAST)
     assert engine.rules == (
-        ("qwen*", ModelRule(max_seconds=3600)),
+        ("qwen*", ModelRule(max_seconds=3600, num_ctx=NumCtx.AS_ASKED)),
         ("a", ModelRule(pin=True, weight=2, client_keep_alive=ClientKeepAlive.RESPECT)),
     )
+    assert [engine.rule_for(model).num_ctx for model in ("qwen3:8b", "a:latest")] == [NumCtx.AS_ASKED, NumCtx.UNIFY]
 
 
 def test_every_key_that_needs_a_restart_exists():

@@ -14,7 +14,7 @@ def read(content: bytes | str, endpoint: Endpoint = Endpoint.CHAT) -> ModelReque
 
 
 def written(content: bytes | str, keep_alive: int | KeepAlive = 300, endpoint: Endpoint = Endpoint.CHAT) -> bytes:
-    return ModelBody(endpoint, content if isinstance(content, bytes) else content.encode()).with_keep_alive(keep_alive)
+    return ModelBody(endpoint, content if isinstance(content, bytes) else content.encode()).with_values(keep_alive)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_number_beyond_all_measure_is_either_read_or_not_ours(number: bytes, p
     except ValueError:
         return
     assert body.request.model == "a:latest"
-    assert body.with_keep_alive(KeepAlive.AS_IT_CAME) == content
+    assert body.with_values(KeepAlive.AS_IT_CAME) == content
 
 
 @pytest.mark.parametrize(
@@ -287,3 +287,54 @@ def test_a_sharp_s_is_not_two_of_them_to_go() -> None:
 def test_the_endpoints_that_drop_them_say_nothing_of_keep_alive_and_options(endpoint: Endpoint) -> None:
     content = b'{"model":"a","keep_alive":0,"options":{"num_ctx":1},"shift":true}'
     assert read(content, endpoint) == ModelRequest("a:latest", endpoint)
+
+
+def unified(content: bytes) -> bytes:
+    return ModelBody(Endpoint.CHAT, content).with_values(KeepAlive.AS_IT_CAME, 8192)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"model":"a","options":{"num_ctx":2048}}', b'{"model":"a","options":{"num_ctx":8192}}'),
+        (b'{"model":"a","Options": {"num_ctx" : 2e3 ,"x":1}}', b'{"model":"a","Options": {"num_ctx" : 8192 ,"x":1}}'),
+        (
+            b'{"model":"a","options":{"num_ctx":1,"num_ctx":2}}',
+            b'{"model":"a","options":{"num_ctx":8192,"num_ctx":8192}}',
+        ),
+        (b'{"model":"a","options":{"num_ctx":null}}', b'{"model":"a","options":{"num_ctx":8192}}'),
+        (b'{"model":"a","options":{"num\\u005fctx":1}}', b'{"model":"a","options":{"num\\u005fctx":8192}}'),
+        (b'{"model":"a","options":{"x":{"num_ctx":1}}}', b'{"model":"a","options":{"x":{"num_ctx":1},"num_ctx":8192}}'),
+    ],
+)
+def test_a_num_ctx_is_replaced_where_it_stands(before: bytes, after: bytes) -> None:
+    assert unified(before) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"model":"a"}\n', b'{"model":"a","options":{"num_ctx":8192}}\n'),
+        (b'{"model":"a","options":{ }}', b'{"model":"a","options":{ "num_ctx":8192}}'),
+        (b'{"model":"a","options":{"NUM_CTX":1}}', b'{"model":"a","options":{"NUM_CTX":1,"num_ctx":8192}}'),
+        (
+            b'{"options":{"num_ctx":1},"model":"a","options":{"x":1}}',  # merged by Ollama: the last one wins
+            b'{"options":{"num_ctx":1},"model":"a","options":{"x":1,"num_ctx":8192}}',
+        ),
+        (
+            b'{"options":{"x":1},"model":"a","options":null}',  # null has dropped x, which must not come back
+            b'{"options":{"x":1},"model":"a","options":null,"options":{"num_ctx":8192}}',
+        ),
+    ],
+)
+def test_options_without_num_ctx_get_it_at_their_end(before: bytes, after: bytes) -> None:
+    assert unified(before) == after
+
+
+def test_options_that_ollama_refuses_are_left_to_it() -> None:
+    assert unified(b'{"model":"a","options":[1]}') == b'{"model":"a","options":[1]}'
+
+
+def test_keep_alive_and_num_ctx_are_added_together() -> None:
+    body = ModelBody(Endpoint.CHAT, b'{"model":"a"}')
+    assert body.with_values(300, 8192) == b'{"model":"a","keep_alive":300,"options":{"num_ctx":8192}}'

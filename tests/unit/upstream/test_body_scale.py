@@ -26,12 +26,12 @@ def test_deep_nesting_is_harmless(depth: int, pair: tuple[bytes, bytes], around:
     except ValueError:
         assert depth > 400  # passes as it came
     else:
-        assert body.with_keep_alive(1) == content[:-1] + b',"keep_alive":1}'
+        assert body.with_values(1) == content[:-1] + b',"keep_alive":1}'
 
 
 def seconds_for(content: bytes) -> float:
     began = time.process_time()
-    assert ModelBody(Endpoint.CHAT, content).with_keep_alive(300) == content[:-1] + b',"keep_alive":300}'
+    assert ModelBody(Endpoint.CHAT, content).with_values(300) == content[:-1] + b',"keep_alive":300}'
     return time.process_time() - began
 
 
@@ -40,7 +40,7 @@ def test_a_text_of_100_megabytes_is_harmless(around: tuple[bytes, bytes]) -> Non
     content = around[0] + b'"' + b"base64+/" * (100 * 2**20 // 8) + b'"' + around[1]
     tracemalloc.start()
     try:
-        assert len(ModelBody(Endpoint.CHAT, content).with_keep_alive(300)) == len(content) + len(',"keep_alive":300')
+        assert len(ModelBody(Endpoint.CHAT, content).with_values(300)) == len(content) + len(',"keep_alive":300')
         _, most_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -69,7 +69,7 @@ def calls_for(content: bytes) -> int:
 
     sys.setprofile(count)
     try:
-        ModelBody(Endpoint.CHAT, content).with_keep_alive(300)
+        ModelBody(Endpoint.CHAT, content).with_values(300)
     finally:
         sys.setprofile(None)
     return calls
