@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.policy import UsageBook
 from proxy.policy.state import mapping, number
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.store.row import RequestRow
-
-
 
 
 def history_rows(path: Path, since: float = 0.0) -> Iterator[RequestRow]:
