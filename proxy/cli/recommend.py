@@ -85,7 +85,8 @@ def _show(source: Replayable, plan: Plan, advice: list[Advice]) -> None:
         click.echo(f"\n{dotted(one.key)}: {value}{also}\n    {one.evidence}")
     if source.really_waited_seconds is not None:
         for context in context_advice(history_rows(Path(source.name))):
-            click.echo(f"\nnum_ctx of {context.model}: {context.num_ctx} in every client\n    {context.evidence}")
+            choice = f"{context.num_ctx} in every client, or num_ctx: unify in the settings"
+            click.echo(f"\nnum_ctx of {context.model}: {choice}\n    {context.evidence}")
 
 
 def _write(path: Path, values: Mapping[KeyPath, Value]) -> None:

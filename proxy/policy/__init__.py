@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from proxy.policy.adaptive import Adaptive
 from proxy.policy.book import UsageBook
-from proxy.policy.contexts import Advice, advise, unified
+from proxy.policy.contexts import unified
 from proxy.policy.fixed import Fixed
 from proxy.policy.interface import Policy
 from proxy.policy.lru import Lru
@@ -21,7 +21,6 @@ policies: Mapping[str, Callable[[], Policy]] = MappingProxyType({"adaptive": Ada
 
 __all__ = [
     "Adaptive",
-    "Advice",
     "Ahead",
     "Fixed",
     "Kept",
@@ -35,7 +34,6 @@ __all__ = [
     "Ttl",
     "UsageBook",
     "Wanted",
-    "advise",
     "policies",
     "ranked_keep_alive",
     "unified",

@@ -3,8 +3,7 @@
 Never knows what memory a context takes: whoever asks says which ones fit. Never a shorter one than was asked for.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Self
 
 from proxy.policy.state import State, number
@@ -72,48 +71,3 @@ def unified(least: int, asked: Iterable[int], automatic: int | None, fits: Calla
     if automatic is not None and automatic >= least and fits(automatic):
         return automatic
     return max((num_ctx for num_ctx in asked if num_ctx > least and fits(num_ctx)), default=least)
-
-
-class Advice(NamedTuple):
-    """What `num_ctx: unify` would change for a model.
-
-    Attributes:
-        num_ctx: the context that it would mostly run with, in tokens.
-        reloads: how often a request needed another context than the one before it: each reloads a resident model.
-        reloads_unified: how often it would have been loaded anew with `unify`.
-    """
-
-    num_ctx: int
-    reloads: int
-    reloads_unified: int
-
-
-def advise(asks: Sequence[int | None], automatic: int | None, fits: Callable[[int], bool]) -> Advice | None:
-    """Tell what unifying its contexts would have saved a model; None: nothing.
-
-    Args:
-        asks: what its requests needed, in tokens and in their order: the request's num_ctx, for a native request
-            without one the automatic context, at most what the model was made for; None: a request that can't ask.
-        automatic: the context that Ollama, or the model's Modelfile, chooses; None: not known.
-        fits: whether the model fits in the budget with that context.
-    """
-    needed = [num_ctx for ask in asks if (num_ctx := automatic if ask is None else ask) is not None]
-    reloads = sum(one != next_one for one, next_one in pairwise(needed))
-    runs = list(_runs_unified(asks, {ask for ask in asks if ask is not None}, automatic, fits))
-    reloads_unified = sum(one != next_one for one, next_one in pairwise(runs))
-    if reloads_unified >= reloads:
-        return None
-    return Advice(max(set(runs), key=runs.count), reloads, reloads_unified)
-
-
-def _runs_unified(
-    asks: Iterable[int | None], asked: Collection[int], automatic: int | None, fits: Callable[[int], bool]
-) -> Iterable[int]:
-    """The context that a model that is never unloaded runs with at each request."""
-    loaded, open_ended = 0, automatic if None in asks else None
-    for ask in asks:
-        if ask is None:
-            loaded = automatic or loaded
-        elif loaded < ask:
-            loaded = unified(ask, asked, open_ended, fits)
-        yield loaded

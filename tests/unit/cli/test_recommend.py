@@ -64,7 +64,7 @@ def test_the_own_history_tells_of_contexts_too(tmp_path):
     database.close()
     result = run()
     assert result.exit_code == 0
-    assert "\nnum_ctx of qwen3:8b: 16384 in every client\n" in result.output
+    assert "\nnum_ctx of qwen3:8b: 16384 in every client, or num_ctx: unify in the settings\n" in result.output
     assert "it changed 19 times" in result.output
 
 

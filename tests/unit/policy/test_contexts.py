@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from proxy.policy import Advice, UsageBook, advise, unified
+from proxy.policy import UsageBook, unified
 from proxy.policy.contexts import KEPT_SECONDS, Contexts
 
 DAY = 86400.0
@@ -77,26 +77,3 @@ def test_a_book_remembers_contexts_over_a_restart_and_reads_statistics_without_t
 def test_damaged_contexts_are_refused(damage):
     with pytest.raises(ValueError, match=r"many|8192 must be a finite number"):
         Contexts.from_state(damage)
-
-
-# Advice from the past
-
-
-def test_clients_that_alternate_are_advised_the_context_that_serves_both():
-    assert advise([2048, 8192] * 10, None, always) == Advice(8192, reloads=19, reloads_unified=0)
-
-
-def test_where_all_agree_or_the_longer_context_does_not_fit_there_is_no_advice():
-    assert advise([8192] * 10, None, always) is None
-    assert advise([], 4096, always) is None
-    assert advise([2048, 8192] * 10, None, up_to(4096)) == Advice(8192, reloads=19, reloads_unified=1)
-    assert advise([None] * 10, None, always) is None
-
-
-def test_a_model_that_is_also_used_through_v1_is_advised_its_automatic_context():
-    assert advise([2048, None] * 10, 4096, always) == Advice(4096, reloads=19, reloads_unified=0)
-    assert advise([8192, None] * 10, 4096, always) is None  # no context serves both
-
-
-def test_of_a_mixture_the_reloads_that_remain_are_told():
-    assert advise([2048, None, 3000, None, 8192, None], 4096, always) == Advice(4096, reloads=5, reloads_unified=2)

@@ -93,8 +93,8 @@ def test_models_have_the_sizes_and_load_times_that_were_learnt(tmp_path):
     book = UsageBook()
     for model in ("seen:x", "unseen:x", "unsized:x"):
         book.arrived(model, 1.0)
-    book.loaded("seen:x", 4.0, page_cache_warm=False)
-    book.loaded("seen:x", 1.0, page_cache_warm=True)
+    book.loaded("seen:x", 4.0, file_bytes=0, page_cache_warm=False)
+    book.loaded("seen:x", 1.0, file_bytes=0, page_cache_warm=True)
     models = history_models(saved(tmp_path, {**book.to_state(), "bytes": {"seen:x": 10**9, "unseen:x": 5 * 10**9}}))
     assert {name: (model.bytes, model.load_seconds) for name, model in models.items()} == {
         "seen:x": (10**9, 4.0),
