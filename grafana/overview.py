@@ -30,7 +30,7 @@ def overview() -> Dashboard:
         (
             Row("Now", (*headline(), _first_byte(), memory_now(), _who_costs(), residents_now())),
             Row("Speed and use", (_whole_answers(), _requests(), _asked_for())),
-            Row("What it costs", (_evictions(), _regret(), spilled())),
+            Row("What it costs", (_next_to_ollama(), _evictions(), _regret(), spilled())),
             Row("Trouble", (_errors(), _failures(), _waiting())),
         ),
     )
@@ -122,6 +122,22 @@ def _asked_for() -> Panel:
     )
     by_model = f"sum by (model) (rate(keepwarm_requests_total{RATE}))"
     return areas(about, Query(top(by_model, ever("keepwarm_requests_total")), "{{model}}"))
+
+
+def _next_to_ollama() -> Panel:
+    about = About(
+        title="How much waiting is saved?",
+        unit="s",
+        shows="Seconds of waiting for models per hour: what people really waited, and what the same requests would "
+        "have waited for Ollama alone, with its defaults.",
+        good="`keepwarm` well below `ollama`.",
+        bad="`keepwarm` above `ollama` for days: its decisions cost more than they save.",
+        do="look on Decisions who is evicted; `keepwarm recommend` says which settings fit your history.",
+        width=24,
+        empty="nothing is compared: `shadow` is switched off",
+    )
+    by_policy = f"3600 * sum by (policy) (rate(keepwarm_shadow_wait_seconds_total{RATE}))"
+    return lines(about, Query(by_policy, "{{policy}}"))
 
 
 def _evictions() -> Panel:

@@ -192,7 +192,7 @@ class App:
     def _save(self) -> None:
         if self._restored:
             state = self._engine.state
-            saved = self._shadow.to_state()
+            saved = self._shadow.to_state(self._clock())
             self._store.save_state({**state.usage.to_state(), SIZES_KEY: known_bytes(state), **saved})
 
     async def _restore_late(self) -> None:

@@ -32,7 +32,7 @@ def saved_words(saved: dict[str, Any]) -> str:
     only = "only " if saved["seconds"] < 0 else ""
     text = f"{since} you waited {waited} for models; with Ollama's default it would have been {only}{alone}."
     if saved["seconds"] < 0 and len(days) == _WEEK:
-        text += " For a week now, Ollama alone would have done better than keepwarm."
+        text += " For a week now, Ollama alone would have done better: `keepwarm recommend` says what to change."
     return text
 
 

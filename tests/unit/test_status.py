@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.domain.snapshot import EngineSnapshot, ResidentSnapshot
-from proxy.status import status_table
+from proxy.status import saved_words, status_table
 
 NOW = 1_800_000_000.0
 GIB = 2**30
@@ -139,3 +139,38 @@ def test_who_waits_and_what_is_under_way_is_told() -> None:
 def test_an_upstream_that_does_not_answer_is_told_loudly() -> None:
     line = status_table(state(upstream_known=False)).splitlines()[0]
     assert line.endswith("; Ollama does not answer, requests pass as they come")
+
+
+def saved(waited: float, alone: float, days: int = 2) -> dict[str, Any]:
+    """What `/state` says of waiting, of so many days up to Wednesday."""
+    of_days = [{"day": f"2023-11-{15 - back:02}", "waited_seconds": 0.0, "alone_seconds": 0.0} for back in range(days)]
+    return {"waited_seconds": waited, "alone_seconds": alone, "seconds": alone - waited, "days": of_days[::-1]}
+
+
+ALONE = "with Ollama's default it would have been"
+
+
+@pytest.mark.parametrize(
+    ("said", "days", "words"),
+    [
+        ((2460, 7800), 3, f"Since Monday you waited 41 min for models; {ALONE} 2 h 10 min."),
+        ((7.4, 71), 1, f"Today you waited 7 s for models; {ALONE} 1 min."),
+        ((0, 3600), 7, f"Since Thursday you waited 0 s for models; {ALONE} 1 h."),
+        ((59.7, 3569), 7, f"Since Thursday you waited 1 min for models; {ALONE} 59 min."),
+        ((80, 82), 1, "Today you waited 1 min for models, as long as it would have been with Ollama's default."),
+        ((120, 60), 6, f"Since Friday you waited 2 min for models; {ALONE} only 1 min."),
+    ],
+)
+def test_waiting_is_said_in_a_sentence_whoever_did_better(said: tuple[float, float], days: int, words: str) -> None:
+    assert saved_words(saved(*said, days=days)) == words
+
+
+def test_a_whole_week_in_which_ollama_alone_did_better_is_said_as_plainly() -> None:
+    words = "For a week now, Ollama alone would have done better: `keepwarm recommend` says what to change."
+    assert saved_words(saved(120, 60, days=7)).endswith(f"{ALONE} only 1 min. {words}")
+
+
+def test_the_sentence_stands_above_the_table_unless_nothing_is_compared() -> None:
+    told = {**state(resident()), "saved": saved(60, 120)}
+    assert status_table(told).splitlines()[1] == saved_words(told["saved"])
+    assert status_table({**told, "saved": None}) == status_table(state(resident()))

@@ -32,6 +32,7 @@ class Ask(NamedTuple):
         over_at: when it really was over.
         leaves_at: when its client gives up if it still waits; infinity: never.
         waited_seconds: what it really waited; None: not known.
+        client: who asks; a client that asks after an answer asks because it has it.
     """
 
     at: float
@@ -42,6 +43,7 @@ class Ask(NamedTuple):
     over_at: float
     leaves_at: float = inf
     waited_seconds: float | None = None
+    client: str = ""
 
 
 @dataclass(slots=True)
@@ -156,8 +158,8 @@ class OllamaAlone:
         use = _Use(number, spec, ask.options, self.scheduler.kept_seconds(spec) or 0.0, at + ask.service_seconds)
         self._agenda.at(use.ends_at, self._end, use)
         for other in self._waiting.values():
-            if other.ask.at >= ask.over_at:
-                other.since = max(other.since, use.ends_at)  # whoever came after this answer comes after it here too
+            if other.ask.client == ask.client and other.ask.at >= ask.over_at:
+                other.since = max(other.since, use.ends_at)  # who came after this answer comes after it here too
         if not self._waiting and at - self._left_at > _CALM_SECONDS:
             self._uses[spec.weights] = use
 

@@ -86,8 +86,9 @@ class Shadow:
         self._catch_up_safely(at)
         return None if self._alone is None else self._savings.snapshot(at)
 
-    def to_state(self) -> dict[str, Any]:
-        """Return what is to be remembered over a restart, as plain values for JSON: one key, `saved`."""
+    def to_state(self, at: float) -> dict[str, Any]:
+        """Return what is to be remembered of the time until now over a restart, for JSON: one key, `saved`."""
+        self._catch_up_safely(at)
         return {_KEY: self._savings.to_state()}
 
     def restore(self, state: dict[str, Any] | None) -> None:
@@ -165,6 +166,7 @@ class Shadow:
                 over_at=over_at,
                 leaves_at=over_at if request.forward is None else inf,
                 waited_seconds=waited_seconds if waiting_is_known(request) else None,
+                client=request.client,
             )
         )
 

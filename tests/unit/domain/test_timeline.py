@@ -1,3 +1,7 @@
+import math
+
+import pytest
+
 from proxy.domain.effects import Forward, KeepAlive, Outcome
 from proxy.domain.events import (
     AnswerFigures,
@@ -41,6 +45,7 @@ def test_a_warm_request_waits_for_nothing_and_keeps_its_figures() -> None:
             e2e_seconds=3.0,
             figures=figures,
             forward=forward(Outcome.WARM),
+            facts=FACTS,
         )
     ]
 
@@ -86,3 +91,28 @@ def test_of_more_requests_than_may_be_followed_the_oldest_is_forgotten() -> None
         timelines.observe(arrived(100.0, request_id), [forward(Outcome.WARM, request_id)])
     ended = [timelines.observe(RequestEnded(101.0, request_id, Ending.ANSWERED), []) for request_id in (1, 2, 3)]
     assert [len(finished) for finished in ended] == [0, 1, 1]
+
+
+def test_what_the_client_asked_of_the_model_is_told() -> None:
+    timelines = Timelines()
+    request = ModelRequest("llama3:latest", Endpoint.CHAT, keep_alive=0.0, is_unload=True)
+    timelines.observe(RequestArrived(100.0, 1, request, FACTS), [])
+    (finished,) = timelines.observe(RequestEnded(100.5, 1, Ending.ANSWERED, 200), [])
+    assert (finished.keep_alive, finished.is_unload, finished.facts) == (0.0, True, FACTS)
+
+
+def test_the_oldest_request_under_way_says_until_when_all_are_over() -> None:
+    timelines = Timelines()
+    assert timelines.all_over_until() == math.inf
+    timelines.observe(arrived(100.0, 1), [])
+    timelines.observe(arrived(101.0, 2), [])
+    assert timelines.all_over_until() == 100.0
+    timelines.observe(RequestEnded(105.0, 1, Ending.ANSWERED, 200), [])
+    assert timelines.all_over_until() == 101.0
+    timelines.observe(RequestEnded(106.0, 2, Ending.ANSWERED, 200), [])
+    assert timelines.all_over_until() == math.inf
+
+
+@pytest.mark.parametrize(("told", "loaded"), [(None, 0.0), (0.0, 0.0), (0.2, 0.0), (0.21, 0.21), (31.0, 31.0)])
+def test_finding_a_loaded_model_is_no_load(told: float | None, loaded: float) -> None:
+    assert AnswerFigures(load_seconds=told).reload_seconds == loaded

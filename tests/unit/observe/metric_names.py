@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.domain.effects import Cause, Left, Loaded, ManagementFailed, Outcome, Regretted
 from proxy.domain.events import AnswerFigures, Ending
 from proxy.observe.metrics import Metrics
-from tests.unit.observe.samples import STORE, arrived, engine, finished, resident
+from tests.unit.observe.samples import SAVED, STORE, arrived, engine, finished, resident
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 LINE = re.compile(r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \|(?P<labels>[\w, ]*)\|", re.MULTILINE)
@@ -39,7 +39,7 @@ def everything_happened() -> Metrics:
 
 
 def exposed() -> dict[str, tuple[str, frozenset[str]]]:
-    body, _ = everything_happened().exposition(engine(resident()), STORE)
+    body, _ = everything_happened().exposition(engine(resident()), STORE, saved=SAVED)
     return {_name(family): (family.type, _labels(family)) for family in text_string_to_metric_families(body.decode())}
 
 

@@ -3,11 +3,20 @@
 from proxy.domain.effects import Outcome
 from proxy.domain.events import AnswerFigures, Ending, RequestArrived
 from proxy.domain.model import Endpoint, ModelFacts, ModelRequest, RunnerOptions
-from proxy.domain.snapshot import EngineSnapshot, ResidentSnapshot, StoreSnapshot
+from proxy.domain.snapshot import DayOfWaits, EngineSnapshot, ResidentSnapshot, SavedSnapshot, StoreSnapshot, Waits
 from proxy.domain.timeline import FinishedRequest
 
 NOW = 1_700_000_000.0
 NO_FIGURES = AnswerFigures()
+SAVED = SavedSnapshot(
+    waited_seconds=2460.0,
+    alone_seconds=7800.0,
+    policy="ollama",
+    since=NOW - 86_400,
+    seconds=5340.0,
+    since_start=Waits(60.0, 90.0),
+    days=(DayOfWaits(2400.0, 7710.0, "2023-11-13"), DayOfWaits(60.0, 90.0, "2023-11-14")),
+)
 STORE = StoreSnapshot(up=True, pending_rows=3, dropped_rows=2)
 
 

@@ -1,9 +1,9 @@
 import math
 
-from proxy.domain.snapshot import EngineSnapshot, StoreSnapshot
+from proxy.domain.snapshot import EngineSnapshot, SavedSnapshot, StoreSnapshot
 from proxy.observe.gauges import gauges
 from proxy.observe.labels import LabelNames
-from tests.unit.observe.samples import NOW, STORE, engine, resident
+from tests.unit.observe.samples import NOW, SAVED, STORE, engine, resident
 
 
 def shown(
@@ -11,7 +11,7 @@ def shown(
 ) -> dict[tuple[str, str | None], float]:
     return {
         (sample.name.removeprefix("keepwarm_"), sample.labels.get("model")): sample.value
-        for family in gauges(snapshot, store, names or LabelNames(200))
+        for family in gauges(snapshot, store, SAVED, names or LabelNames(200))
         for sample in family.samples
     }
 
@@ -73,3 +73,17 @@ def test_the_usage_history_shows_how_it_fares() -> None:
     assert values["store_up", None] == 0
     assert values["store_pending_rows", None] == 7
     assert values["store_dropped_rows_total", None] == 9
+
+
+def waits(saved: SavedSnapshot | None) -> dict[str, float]:
+    families = gauges(engine(), STORE, saved, LabelNames(200))
+    samples = (sample for family in families for sample in family.samples)
+    return {sample.labels["policy"]: sample.value for sample in samples if "policy" in sample.labels}
+
+
+def test_waiting_is_counted_since_the_start_for_keepwarm_and_for_ollama_alone() -> None:
+    assert waits(SAVED) == {"keepwarm": 60.0, "ollama": 90.0}
+
+
+def test_without_the_shadow_nothing_is_compared() -> None:
+    assert waits(None) == {}

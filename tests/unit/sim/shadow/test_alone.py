@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ class Run:
     def _settled(self, ask: Ask, seconds: float) -> None:
         self.waited[ask.at] = seconds
 
-    def ask(self, at: float, spec: ModelSpec, service: float = 1.0, **more: float) -> None:
+    def ask(self, at: float, spec: ModelSpec, service: float = 1.0, **more: Any) -> None:
         self.alone.ask(Ask(at, spec, None, AUTOMATIC, service, **{"over_at": inf, **more}))
 
     def done(self) -> list[float]:
@@ -104,6 +105,13 @@ def test_who_asks_again_after_an_answer_is_not_counted_twice_for_one_load() -> N
     run.ask(0.0, LARGE, over_at=1.0)  # with us it was warm, and over after a second
     run.ask(2.0, LARGE, over_at=3.0)  # in truth, nobody asks that before the first is answered, 7 s from the start
     assert run.done() == [6.0, 0.0]
+
+
+def test_another_client_waits_for_itself() -> None:
+    run = Run()
+    run.ask(0.0, LARGE, over_at=1.0, client="ann")
+    run.ask(2.0, LARGE, over_at=3.0, client="ben")
+    assert run.done() == [6.0, 4.0]
 
 
 def test_two_who_ask_at_once_both_wait() -> None:
