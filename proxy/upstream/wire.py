@@ -65,6 +65,7 @@ class UpstreamPool:
 
         A request is sent a second time, on a new connection, only if nothing at all came back on one that had been
         idle, it is whole, and sending it twice does no harm: RFC 9110 9.2.2 forbids proxies all other repetitions.
+        So an idle connection is looked at just before it is used: what the system knows to have ended is left alone.
 
         Args:
             method: a token.
@@ -117,7 +118,7 @@ class UpstreamPool:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection, since = self._idle.popitem()
-            if connection.is_usable and now - since <= _IDLE_SECONDS:
+            if connection.is_usable and now - since <= _IDLE_SECONDS and not connection.has_news:
                 return connection
             connection.abort()
         return None

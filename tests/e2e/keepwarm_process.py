@@ -41,9 +41,7 @@ class Keepwarm:
         log_file: what it printed, over all its starts.
     """
 
-    def __init__(
-        self, upstream: str, folder: Path, settings: Mapping[str, Any], launcher: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, upstream: str, folder: Path, settings: Mapping[str, Any], launcher: Sequence[str] = ()) -> None:
         self.url = self.admin = ""
         self._launcher = launcher
         self.config = folder / "settings" / "keepwarm.yaml"  # alone in its folder, which is watched

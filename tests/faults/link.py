@@ -1,6 +1,6 @@
-"""The wire between the proxy and a simulated Ollama: holds exchanges where a phase wants them, and misbehaves on demand.
+"""The wire between the proxy and a simulated Ollama: holds exchanges where a phase wants them, misbehaves on demand.
 
-It knows which call is the proxy's own (load, unload, ps, facts) and which a client's. It never makes an answer up unless
+It knows which call is the proxy's own (load, unload, ps, facts) and which a client's. It never makes an answer up, only
 a misbehaviour does.
 """
 

@@ -109,13 +109,11 @@ def _replace(path: Path, text: str) -> None:
     new.replace(path)
 
 
-
-
 class HistoryFault(Fault):
     """Something becomes of the usage history; in the end what it lost is made up for where that can be."""
 
     def check(self, history: Path) -> None:
-        """Every request of this cell is there: 2 × 2 before, 3 or 4 and more in it, 2 after."""
+        """Every request of this cell is there: 4 before, 3 or more in it, 2 after."""
         with closing(sqlite3.connect(history)) as database:
             (rows,) = database.execute("SELECT count(*) FROM requests").fetchone()
         assert rows >= 9, f"{rows} requests in the usage history"

@@ -19,20 +19,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.sim.catalog import SimModel
 from proxy.sim.site import SimulatedOllamaOptions
-from tests.faults.clients import PATHS, Client, get, text_of
+from tests.faults.clients import PATHS, Client, get
 from tests.faults.link import Kind, Link
 from tests.integration.raw_http import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from proxy.sim.server import SimulatedOllama
 
 RECOVERY_SECONDS = 2.0
 PATIENCE_SECONDS = 15.0
 MOST_GROWTH_BYTES, MOST_PEAK_BYTES = 24 * 2**20, 64 * 2**20
-WARM, COLD, VICTIM, BIG, OTHER = "warm:latest", "cold:latest", "victim:latest", "big:latest", "other:latest"
-_MIB = {"warm": 1024, "cold": 2048, "victim": 13 * 1024, "big": 14 * 1024, "other": 19 * 1024}
+_MIB = {"warm": 1024, "cold": 2048, "new": 2048, "victim": 13 * 1024, "big": 14 * 1024, "other": 19 * 1024}
+WARM, COLD, NEW, VICTIM, BIG, OTHER = (f"{name}:latest" for name in _MIB)
 OLLAMA = SimulatedOllamaOptions(
     models=tuple(SimModel(name=name, mib=mib) for name, mib in _MIB.items()),
     load_mib_per_second=2**20,
@@ -117,14 +115,12 @@ class Scene:
         await self.link.drop()
         await asyncio.sleep(0.05)
         self._before = Belongings.of(self.place.pid)
-        Path(f"/proc/{self.place.pid}/clear_refs").write_text("5")  # the peak is counted from now on
+        _forget_peak(self.place.pid)
 
     async def enter(self, phase: Phase, *, sent: bool) -> None:
         """Bring requests into a phase and hold them there; where the model is warm, they are sent only if `sent`."""
-        model = {Phase.WARM: WARM, Phase.STREAMING: WARM, Phase.LOADING: COLD}.get(phase, BIG)
+        model = {Phase.WARM: WARM, Phase.STREAMING: WARM, Phase.LOADING: NEW}.get(phase, BIG)
         self.clients = self._clients_of(model)
-        if phase is Phase.LOADING:
-            await self._unload(COLD)
         if phase in (Phase.WAITING, Phase.UNLOADING):
             await self.good(VICTIM)
         if phase is Phase.WAITING:
@@ -198,16 +194,13 @@ class Scene:
             for client in clients:
                 await client.begun()
 
-    async def _unload(self, model: str) -> None:
-        await get(f"{self.ollama.url}/api/generate", {"model": model, "keep_alive": 0})
-        await until(self._knows_residents, RECOVERY_SECONDS)
-
     async def _all_wait(self) -> bool:
         return bool((await self.state())["waiting"] == len(self.clients))
 
     async def _is_at_rest(self) -> bool:
         state = await self.state()
-        passing = re.search(rb"\n.*_passthrough_requests_in_flight ([\d.]+)\n", await get(f"{self.place.admin}/metrics"))
+        metrics = await get(f"{self.place.admin}/metrics")
+        passing = re.search(rb"\n.*_passthrough_requests_in_flight ([\d.]+)\n", metrics)
         assert passing
         busy = sum(resident["busy"] for resident in state["residents"])
         at_work = state["waiting"], state["in_flight"], busy, float(passing[1]), state["operation"]
@@ -228,6 +221,10 @@ class Scene:
             if len(now.descriptors) <= len(before.descriptors) and len(now.tasks) <= len(before.tasks):
                 return
             assert time.monotonic() < deadline, f"\nbefore {before}\nnow    {now}"
+
+
+def _forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def _memory(pid: int, what: str) -> int:

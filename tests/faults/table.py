@@ -90,7 +90,7 @@ UPSTREAM = (
     _row("500 to our management", _misbehaves(up.Refuses("500 Oops", *up.MANAGEMENT)), WHOLE),
     _row("503 to our loads and unloads", _misbehaves(up.Refuses("503 Busy", Kind.LOAD, Kind.UNLOAD)), WHOLE),
     _row("404 to our loads and unloads", _misbehaves(up.Refuses("404 Gone", *up.MANAGEMENT - {Kind.PS})), WHOLE),
-    _row("restarts, has forgotten all models", up.Restarts, WHOLE, ERROR, WHOLE, ERROR, CUT),
+    _row("restarts, has forgotten all models", up.Restarts, WHOLE, ERROR, ERROR, ERROR, CUT),
     _row("unloads behind our back", up.Unloads, WHOLE),
     _row("evicts behind our back", up.Evicts, WHOLE),
     _row("/api/ps shows nothing", _misbehaves(up.Shows(lambda _: [])), WHOLE),

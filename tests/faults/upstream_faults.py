@@ -13,7 +13,7 @@ from proxy.sim.faults import Faults
 from tests.faults.clients import get
 from tests.faults.fault import Fault
 from tests.faults.link import LAST_CHUNK, Exchange, Kind, Misbehaviour, Over
-from tests.faults.scene import BIG, COLD, OTHER, VICTIM, WARM
+from tests.faults.scene import BIG, COLD, NEW, OTHER, VICTIM, WARM
 from tests.integration.raw_http import answer, until
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Unloads(Fault):
     """Somebody beside keepwarm unloads everything that Ollama lets go."""
 
     async def strike(self, scene: Scene) -> None:
-        for model in (WARM, COLD, VICTIM, BIG):
+        for model in (WARM, COLD, NEW, VICTIM, BIG):
             await get(f"{scene.ollama.url}/api/generate", {"model": model, "keep_alive": 0})
 
 
@@ -252,7 +252,7 @@ def ghosts(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Models that were asked for are shown though they are not there, and one that nobody knows."""
     names = {line["name"] for line in shown}
     line = {"size": 2**30, "size_vram": 2**30, "context_length": 4096, "expires_at": "2099-01-01T00:00:00Z"}
-    return shown + [line | {"name": name} for name in (COLD, BIG, "nobody:latest") if name not in names]
+    return shown + [line | {"name": name} for name in (NEW, BIG, "nobody:latest") if name not in names]
 
 
 def expires(seconds: float) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
