@@ -12,9 +12,9 @@ from tests.integration.test_unreachable import message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ANSWER_TOKENS = 8
 PATHS = ("/api/chat", "/v1/chat/completions", "/v1/messages")
-TEXT = " The proxy keeps the right models in memory"
-"""What the simulated Ollama says in eight tokens."""
+_WORDS = " The| proxy| keeps| the| right| models| in| memory|,| and| nobody| waits|.".split("|")
 _SLOW_SECONDS = 0.001
 """Between two bytes of a slow reader, in place of a second; what is to be seen is that nobody else waits for it."""
 
@@ -107,7 +107,7 @@ class Client:
         if head.status != 200:  # in the words of the API
             assert message(self.path, content), content
             return str(head.status)
-        assert text_of(self.path, content) == TEXT, content
+        assert text_of(self.path, content) == spoken(ANSWER_TOKENS), content
         return "whole"
 
     async def _body(self, wire: Wire, head: Head) -> bytes:
@@ -142,6 +142,11 @@ async def get(url: str, body: object = None) -> bytes:
         return (await wire.answer())[1]
     finally:
         wire.close()
+
+
+def spoken(tokens: int) -> str:
+    """What the simulated Ollama says in so many tokens."""
+    return "".join(_WORDS[index % len(_WORDS)] for index in range(tokens))
 
 
 def text_of(path: str, content: bytes) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.sim.catalog import SimModel
 from proxy.sim.site import SimulatedOllamaOptions
-from tests.faults.clients import PATHS, Client, get
+from tests.faults.clients import ANSWER_TOKENS, PATHS, Client, get
 from tests.faults.link import Kind, Link
 from tests.integration.raw_http import until
 
@@ -36,7 +36,7 @@ OLLAMA = SimulatedOllamaOptions(
     load_mib_per_second=2**20,
     load_overhead_seconds=0.02,
     tokens_per_second=1000.0,
-    answer_tokens=8,
+    answer_tokens=ANSWER_TOKENS,
     num_parallel=4,
 )
 
