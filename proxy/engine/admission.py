@@ -118,8 +118,11 @@ def _room(state: State, held: Held, at: float) -> Room:
 
 
 def _disturbs_nobody(state: State, held: Held, at: float) -> bool:
-    room = state.policy.make_room(worth.memory(state, at), worth.need(state, held.model, held.request.options))
-    return held.model not in state.residents and room.fits and not room.victims
+    need = worth.need(state, held.model, held.request.options)
+    if held.model in state.residents or not worth.has_place(state, need.bytes):
+        return False  # and whom it would disturb need not be weighed, for each of many that wait
+    room = state.policy.make_room(worth.memory(state, at), need)
+    return room.fits and not room.victims
 
 
 def _load(state: State, held: Held, room: Room, at: float) -> None:

@@ -58,6 +58,7 @@ def begin_load(
         request_id=request_id,
         began_at=at,
     )
+    state.operation.planned_for = (state.settings, frozenset(state.residents))
     state.explain(model, at, f"loaded: {reason}")
     advance(state, at)
 
@@ -82,6 +83,8 @@ def advance(state: State, at: float) -> None:
         _unload_next(state, operation, at)
     elif operation.loads is None:
         _end(state)
+    elif _is_out_of_date(state, operation):
+        _end(state)  # admission, which follows every event, plans anew
     elif (pause := _pause(state, operation, at)) > 0:
         operation.stage = Stage.SETTLING
         state.emit(Settle(_free_needed(state, operation), pause))
@@ -92,6 +95,19 @@ def advance(state: State, at: float) -> None:
         advance(state, at)
     else:
         _load(state, operation, at)
+
+
+def _is_out_of_date(state: State, operation: Operation) -> bool:
+    """Others came meanwhile, or other settings, and now there is no room beside who is there."""
+    if operation.planned_for is None or operation.loads is None:
+        return False
+    settings, counted = operation.planned_for
+    others = state.residents.keys() - {operation.model}
+    if not others or (settings is state.settings and others <= counted):
+        return False
+    own = state.residents.get(operation.model or "")
+    needed = worth.needed_bytes(state, operation.model or "", operation.loads.options)
+    return not worth.has_place(state, needed - (own.vram_bytes if own else 0))
 
 
 def touched(state: State, at: float) -> None:

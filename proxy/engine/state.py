@@ -113,6 +113,7 @@ class Operation:
         request_id: the request that it is done for; None: for none.
         others_bytes: what the residents occupied when the load began.
         began_at: when the first step of it was taken, unix seconds.
+        planned_for: the settings and the residents by which its victims were chosen.
         abandoned: nobody waits for it any more; it is over when what was begun is reported.
     """
 
@@ -135,6 +136,7 @@ class Operation:
     settle_before: float | None = None
     repaired: bool = False
     abandoned: bool = False
+    planned_for: tuple[EngineSettings, frozenset[str]] | None = None
 
     @property
     def load_under_way(self) -> bool:

@@ -90,6 +90,13 @@ def surely_let_in(state: State, model: str, options: RunnerOptions) -> bool:
     return needed_bytes(state, model, options) <= _OLLAMA_RULE * min([total - state.used_bytes(), *believed])
 
 
+def has_place(state: State, needed_bytes: int) -> bool:
+    """Tell whether one more model of this size is within the budget and the count; Ollama may still not let it in."""
+    usable = state.budget.usable(state.settings)
+    has_room = usable is None or state.used_bytes() + needed_bytes <= usable
+    return has_room and len(state.residents) < state.budget.max_models(state.settings)
+
+
 def need(state: State, model: str, options: RunnerOptions) -> Need:
     """Show a model to be loaded as policies see it."""
     return Need(model, needed_bytes(state, model, options))

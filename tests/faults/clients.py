@@ -14,7 +14,21 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS = 8
 PATHS = ("/api/chat", "/v1/chat/completions", "/v1/messages")
-_WORDS = " The| proxy| keeps| the| right| models| in| memory|,| and| nobody| waits|.".split("|")
+_WORDS = [
+    " The",
+    " proxy",
+    " keeps",
+    " the",
+    " right",
+    " models",
+    " in",
+    " memory",
+    ",",
+    " and",
+    " nobody",
+    " waits",
+    ".",
+]
 _SLOW_SECONDS = 0.001
 """Between two bytes of a slow reader, in place of a second; what is to be seen is that nobody else waits for it."""
 

@@ -32,7 +32,9 @@ SETTINGS_OF_ALL_KINDS = st.fixed_dictionaries(
         "keep_alive_max_seconds": st.sampled_from([300.0, 86400.0]),
         "max_wait_seconds": st.sampled_from([0.0, 1.0, 60.0]),
         "rules": st.lists(
-            st.tuples(MODELS, st.sampled_from([ModelRule(pin=True), ModelRule(never_keep=True), ModelRule(weight=9.0)])),
+            st.tuples(
+                MODELS, st.sampled_from([ModelRule(pin=True), ModelRule(never_keep=True), ModelRule(weight=9.0)])
+            ),
             max_size=3,
         ).map(tuple),
     }

@@ -1,6 +1,7 @@
 """The soak's own options, for a run of `tests/soak` alone; without them it takes three minutes."""
 
 import pytest
+
 from tests.integration.conftest import pytest_asyncio_loop_factories
 
 __all__ = ["pytest_asyncio_loop_factories"]

@@ -110,4 +110,6 @@ def _request(action: Action) -> bytes:
     length = {"max_tokens": action.tokens, "options": {"num_predict": action.tokens}}
     if action.path.startswith("/v1"):
         del length["options"]
-    return request(action.path, json.dumps({"model": action.model, "messages": messages, "stream": True, **length}).encode())
+    return request(
+        action.path, json.dumps({"model": action.model, "messages": messages, "stream": True, **length}).encode()
+    )

@@ -55,9 +55,9 @@ def _waited_seconds(schedstat: int) -> float:
 def summary(values: list[float]) -> dict[str, float]:
     """Percentiles, in seconds."""
     ranked = sorted(values)
-    return {name: ranked[int(len(ranked) * share)] for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))} | {
-        "max": ranked[-1]
-    }
+    return {
+        name: ranked[int(len(ranked) * share)] for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+    } | {"max": ranked[-1]}
 
 
 if __name__ == "__main__":

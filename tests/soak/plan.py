@@ -101,7 +101,7 @@ def settings(seed: int) -> Iterator[dict[str, Any] | str]:
     """What stands in the settings file beside what must, each for some seconds, without end; text: it is broken."""
     chance = random.Random(f"{seed} settings")
     for number in itertools.count():
-        if number % 4 == 3:  # noqa: PLR2004 - every fourth is bad
+        if number % 4 == 3:
             yield chance.choice(["server: [", "", "memory: {budgt: 3}", "\0"])
         else:
             yield {

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LONGEST_LAG_SECONDS = 0.05
 MOST_GROWTH_BYTES = 12 * 2**20
+MEMORY = {"budget": "80GiB", "max_models": 12, "settle": "20ms"}
 EXPLAINS = {
     "break_stream_after_chunks": {"cut"},
     "failing_loads": {"500"},
@@ -78,15 +79,15 @@ async def change_settings(path: Path, seed: int, until_at: float) -> None:
         await asyncio.sleep(SETTINGS_EVERY_SECONDS)
         if time.monotonic() > until_at:
             break
-        path.with_suffix(".new").write_text(change if isinstance(change, str) else yaml.safe_dump(_merged(good, change)))
+        path.with_suffix(".new").write_text(
+            change if isinstance(change, str) else yaml.safe_dump(_merged(good, change))
+        )
         path.with_suffix(".new").replace(path)
     path.write_text(yaml.safe_dump(good))
 
 
 def _merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    return base | {
-        key: base.get(key, {}) | value if isinstance(value, dict) else value for key, value in other.items()
-    }
+    return base | {key: base.get(key, {}) | value if isinstance(value, dict) else value for key, value in other.items()}
 
 
 async def sample_memory(pid: int, samples: list[int]) -> None:
@@ -114,7 +115,7 @@ def unexplained(ended: list[Ended], seed: int, begun_at: float) -> list[Ended]:
 async def test_nothing_is_lost_and_nothing_grows(tmp_path: Path, seed: int, seconds: float) -> None:
     log = tmp_path / "keepwarm.log"
     async with process(tmp_path / "ollama.log", "tests.soak.ollama", seed) as ollama:
-        path = settings_file(tmp_path, await line_of(ollama), memory={"budget": "80GiB", "settle": "20ms"})
+        path = settings_file(tmp_path, await line_of(ollama), memory=MEMORY)
         async with process(log, "tests.soak.keepwarm", path) as keepwarm:
             client_url, admin_url = json.loads(await line_of(keepwarm))
             await get(f"{admin_url}/state")
