@@ -118,10 +118,10 @@ def _room(state: State, held: Held, at: float) -> Room:
 
 
 def _disturbs_nobody(state: State, held: Held, at: float) -> bool:
-    need = worth.need(state, held.model, held.request.options)
-    if held.model in state.residents or not worth.has_place(state, need.bytes):
-        return False  # and whom it would disturb need not be weighed, for each of many that wait
-    room = state.policy.make_room(worth.memory(state, at), need)
+    options = held.request.options
+    if held.model in state.residents or not worth.has_place(state, held.model, options):
+        return False  # whom it would disturb need not be weighed, for each of many that wait
+    room = state.policy.make_room(worth.memory(state, at), worth.need(state, held.model, options))
     return room.fits and not room.victims
 
 

@@ -57,8 +57,8 @@ def begin_load(
         victims=deque(victims),
         request_id=request_id,
         began_at=at,
+        planned_for=(state.settings, frozenset(state.residents)),
     )
-    state.operation.planned_for = (state.settings, frozenset(state.residents))
     state.explain(model, at, f"loaded: {reason}")
     advance(state, at)
 
@@ -99,15 +99,12 @@ def advance(state: State, at: float) -> None:
 
 def _is_out_of_date(state: State, operation: Operation) -> bool:
     """Others came meanwhile, or other settings, and now there is no room beside who is there."""
-    if operation.planned_for is None or operation.loads is None:
+    if operation.planned_for is None or operation.model is None or operation.loads is None:
         return False
     settings, counted = operation.planned_for
-    others = state.residents.keys() - {operation.model}
-    if not others or (settings is state.settings and others <= counted):
+    if settings is state.settings and state.residents.keys() <= counted | {operation.model}:
         return False
-    own = state.residents.get(operation.model or "")
-    needed = worth.needed_bytes(state, operation.model or "", operation.loads.options)
-    return not worth.has_place(state, needed - (own.vram_bytes if own else 0))
+    return not worth.has_place(state, operation.model, operation.loads.options)
 
 
 def touched(state: State, at: float) -> None:

@@ -45,8 +45,8 @@ class Results:
             yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         yield ""
         yield from (f"({number}) {reason}" for number, reason in enumerate(reasons, 1))
-        yield "whole: 200 and all of it; cut: breaks off in mid-answer; dropped: no answer began; 500, 502, 503: an error"
-        yield "in the words of the API; left: the client went. All else as before within 2 s, without a restart."
+        yield "whole: 200 and all of it; cut: breaks off in mid-answer; dropped: no answer began; left: by the client;"
+        yield "500, 502, 503: an error in the words of the API. All else is as before within 2 s, without a restart."
 
     def _cell(self, row: Row, phase: Phase, reasons: list[str]) -> str:
         expected = row.cells[phase]

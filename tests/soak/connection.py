@@ -24,7 +24,7 @@ _SLOW_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Ended:
-    """How a request ended: `whole`, `cut`, `dropped`, `left`, `lost`, or the status of an error; by the steady clock."""
+    """How a request ended (`whole`, `cut`, `dropped`, `left`, `lost` or an error's status), and when (steady clock)."""
 
     action: Action
     outcome: str
