@@ -9,11 +9,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from proxy.domain.effects import Cause, Effect, Outcome
     from proxy.domain.model import ModelFacts, ModelRequest, RunnerOptions
     from proxy.domain.settings import EngineSettings
     from proxy.engine.budget import Budget
-    from proxy.policy import Policy, UsageBook
+    from proxy.policy import Policy, Room, UsageBook
 
 MAX_MODELS = 1000
 _MAX_DECISIONS = 20
@@ -195,6 +197,7 @@ class State:
     draining: frozenset[str] = frozenset()
     admitted_at: float = -math.inf
     turn_ends_at: float = math.inf
+    weighed: tuple[Hashable, float, Room] | None = None
     last_activity_at: float = -math.inf
     last_unload_at: float = -math.inf
     last_write_at: float = -math.inf
