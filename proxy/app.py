@@ -129,7 +129,11 @@ class App:
             )
             grace = settings.server.shutdown_grace
             self.client_url = await listen(
-                stack, client_runner(port), "server.listen", settings.server.listen, lambda: port.drain(grace)
+                stack,
+                client_runner(port, lambda: self._settings.limits.pause),
+                "server.listen",
+                settings.server.listen,
+                lambda: port.drain(grace),
             )
             yield
 

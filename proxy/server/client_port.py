@@ -15,10 +15,10 @@ from aiohttp import web
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import Ending, PassthroughEnded, RequestEnded
 from proxy.domain.model import Endpoint, runs_elsewhere
-from proxy.server.client_connection import error_answer, not_http
+from proxy.server.client_connection import error_answer
 from proxy.server.headers import told
 from proxy.server.refusal import RefusedError, check_head, origin_form
-from proxy.server.relay import ClientLeftError, MalformedBodyError, Relay, UpstreamBrokeError, UpstreamUnreachableError
+from proxy.server.relay import ClientLeftError, Relay, UnusableBodyError, UpstreamBrokeError, UpstreamUnreachableError
 from proxy.upstream.body import ModelBody
 from proxy.upstream.figures import AnswerTail
 
@@ -152,8 +152,8 @@ class ClientPort:
             return await self._relay.exchange(request, content, watch), Ending.ANSWERED
         except UpstreamUnreachableError as error:
             return error_answer(path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client), Ending.UPSTREAM_ERROR
-        except MalformedBodyError as error:
-            return error_answer(path, HTTPStatus.BAD_REQUEST, not_http(str(error))), Ending.CLIENT_GONE
+        except UnusableBodyError as error:
+            return error_answer(path, error.status, str(error)), Ending.CLIENT_GONE
         except UpstreamBrokeError:
             return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
         except ClientLeftError:
@@ -223,7 +223,8 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
             if size > limit:
                 raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     except web.RequestPayloadError as error:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, not_http(str(error))) from error
+        unusable = UnusableBodyError(error)
+        raise RefusedError(unusable.status, str(unusable)) from error
     return b"".join(parts)
 
 

@@ -25,10 +25,16 @@ class ListenError(Exception):
     """A port can't be listened on; the text names the settings key, the address and the reason."""
 
 
-def client_runner(port: ClientPort) -> web.ServerRunner:
-    """Build the server of the client port: bodies as they come, handlers cancelled when their client leaves."""
+def client_runner(port: ClientPort, pause_seconds: Callable[[], float]) -> web.ServerRunner:
+    """Build the server of the client port: bodies as they come, handlers cancelled when their client leaves.
+
+    Args:
+        port: answers the requests.
+        pause_seconds: how long a client may pause in the middle of a request.
+    """
     server = ClientServer(
         port.handle,
+        pause_seconds=pause_seconds,
         handler_cancellation=True,
         auto_decompress=False,
         access_log=None,

@@ -101,6 +101,11 @@ class Limits(Section):
         "Largest JSON body of a model request, which is held in memory to be read; a larger one gets a 413.\n"
         "Everything else streams and has no limit.",
     )
+    pause: PositiveDuration = key(
+        "60s",
+        "Longest pause that a client may make in the middle of sending a request; then it gets a 408. Answers, and\n"
+        "connections between two requests, have no such limit.",
+    )
 
 
 class Memory(Section):
