@@ -2,7 +2,7 @@
 SHELL := bash
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run demo test lint unit monitoring browser deploy e2e image bench bench-policy gain fuzz clean
+.PHONY: help run demo test lint unit faults soak monitoring browser deploy e2e image bench bench-policy gain fuzz clean
 
 PYTHON := .venv/bin/python
 OLLAMA := tests/e2e/ollama_build/install_ollama.sh
@@ -18,9 +18,9 @@ run: .venv/installed ## the proxy in front of the Ollama it finds, or of a simul
 demo: .venv/installed ## a simulated Ollama, the proxy and a day of traffic in 24 minutes, with the page to look at
 	@.venv/bin/keepwarm demo --traffic --speed 60 --load-speed 500MiB
 
-test: ## everything: lint, unit, monitoring, browser, deploy, e2e, image; installs what it needs (CI runs this)
+test: ## everything: lint, unit, faults, soak, monitoring, browser, deploy, e2e, image; installs what it needs (CI runs this)
 	@rm -f build/not-run
-	@$(MAKE) --no-print-directory lint unit monitoring browser deploy e2e image
+	@$(MAKE) --no-print-directory lint unit faults soak monitoring browser deploy e2e image
 	@if [ -s build/not-run ]; then echo "====== NOT RUN on this machine:"; cat build/not-run; else echo "====== all parts ran"; fi
 
 lint: .venv/ready ## ruff, mypy, import-linter
@@ -32,7 +32,15 @@ lint: .venv/ready ## ruff, mypy, import-linter
 
 unit: .venv/ready ## the fast tests: no real Ollama
 	@echo "== unit"
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --ignore tests/faults
+
+faults: .venv/ready ## every fault in every phase of a request, and the table of what clients see
+	@echo "== faults"
+	@$(PYTHON) -m tests.faults.report
+
+soak: .venv/ready ## a thousand connections and random faults; SOAK_SECONDS=180 SOAK_SEED=1
+	@echo "== soak"
+	@$(PYTHON) -m pytest tests/soak -m soak -rA --soak-seconds $(or $(SOAK_SECONDS),180) --soak-seed $(or $(SOAK_SEED),1)
 
 monitoring: .venv/ready ## rules, alerts and every expression of the dashboards, with a real Prometheus
 	@.ci/part monitoring "$(PROMETHEUS)" true "$(PYTHON) -m pytest -m monitoring"

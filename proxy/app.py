@@ -160,7 +160,7 @@ class App:
 
     async def _listen_for_clients(self, stack: AsyncExitStack, port: ClientPort) -> None:
         settings, limits = self._settings.server, self._settings.limits
-        runner = client_runner(port, limits.header, lambda: self._settings.limits.connections, self._metrics.refused)
+        runner = client_runner(port, lambda: self._settings.limits, limits.header, self._metrics.refused)
         tls = await open_certificate(stack, settings.tls.certificate, settings.tls.key)
         grace = settings.shutdown_grace
         self.client_url = await listen(stack, runner, "server.listen", settings.listen, lambda: port.drain(grace), tls)

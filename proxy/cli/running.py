@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,9 +73,19 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     if sys.platform != "win32":
         import uvloop  # noqa: PLC0415 - not to be had on Windows
 
+        _use_all_descriptors()
         loop_factory = uvloop.new_event_loop
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(work)
     except (ListenError, CertificateError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _use_all_descriptors() -> None:
+    """A connection takes two; the 1024 that a process begins with are a matter of habit, the hard limit is the real."""
+    import resource  # noqa: PLC0415 - as above
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says "no limit" and takes no such number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from proxy.policy import Room
 
 _EXPIRY_DOUBT_SECONDS = 0.1
+_WEIGHED_SECONDS = 0.2
+"""An answer about room is good for so long: with many residents it takes milliseconds, and each event asks."""
 
 
 def admit(state: State, at: float) -> None:
@@ -75,7 +77,7 @@ def _begin_next(state: State, at: float) -> None:
             return
     waits_for_others = False
     for held in _oldest_of_each(state):  # case 4
-        if waits_for_others and not _disturbs_nobody(state, held, at):  # case 5
+        if waits_for_others and not _disturbs_nobody(state, held):  # case 5
             continue
         room = _room(state, held, at)
         if not room.fits:  # case 4b
@@ -107,6 +109,15 @@ def _oldest_of_each(state: State) -> Iterator[Held]:
 
 
 def _room(state: State, held: Held, at: float) -> Room:
+    """What makes room, weighed anew where who is there or busy has changed; losses change slowly."""
+    residents = tuple((resident.model, resident.vram_bytes, resident.idle) for resident in state.residents.values())
+    question = (held.model, held.wants, residents, state.settings, state.budget)
+    if state.weighed is None or state.weighed[0] != question or at - state.weighed[1] > _WEIGHED_SECONDS:
+        state.weighed = (question, at, _weigh(state, held, at))
+    return state.weighed[2]
+
+
+def _weigh(state: State, held: Held, at: float) -> Room:
     """What makes room; a resident of the same model with other options has to leave first (OLLAMA.md 7)."""
     memory = worth.memory(state, at, without=[held.model])
     room = state.policy.make_room(memory, worth.need(state, held.model, held.wants.options))
@@ -117,9 +128,12 @@ def _room(state: State, held: Held, at: float) -> Room:
     return replace(room, victims=(held.model, *room.victims), idle=room.idle and own.idle, reason=reason)
 
 
-def _disturbs_nobody(state: State, held: Held, at: float) -> bool:
-    room = state.policy.make_room(worth.memory(state, at), worth.need(state, held.model, held.wants.options))
-    return held.model not in state.residents and room.fits and not room.victims
+def _disturbs_nobody(state: State, held: Held) -> bool:
+    """It has a place of its own, and Ollama sees it too; asked for each of many that wait, so nothing is weighed."""
+    model, options = held.model, held.wants.options
+    if model in state.residents:
+        return False
+    return worth.has_place(state, model, options) and worth.surely_let_in(state, model, options)
 
 
 def _load(state: State, held: Held, room: Room, at: float) -> None:

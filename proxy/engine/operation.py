@@ -48,16 +48,8 @@ def begin_load(
         state.residents[victim].leaving = cause if victim == model else Cause.EVICTION
     if any(victim != model for victim in victims):
         state.usage.evicted(at)
-    state.operation = Operation(
-        Stage.UNLOADING,
-        cause,
-        reason,
-        model,
-        wants,
-        victims=deque(victims),
-        request_id=request_id,
-        began_at=at,
-    )
+    operation = state.operation = Operation(Stage.UNLOADING, cause, reason, model, wants, deque(victims), request_id)
+    operation.began_at, operation.planned_for = at, (state.settings, frozenset(state.residents))
     state.explain(model, at, f"loaded: {reason}")
     advance(state, at)
 
@@ -82,6 +74,8 @@ def advance(state: State, at: float) -> None:
         _unload_next(state, operation, at)
     elif operation.loads is None:
         _end(state)
+    elif _is_out_of_date(state, operation):
+        _end(state)  # admission, which follows every event, plans anew
     elif (pause := _pause(state, operation, at)) > 0:
         operation.stage = Stage.SETTLING
         state.emit(Settle(_free_needed(state, operation), pause))
@@ -92,6 +86,16 @@ def advance(state: State, at: float) -> None:
         advance(state, at)
     else:
         _load(state, operation, at)
+
+
+def _is_out_of_date(state: State, operation: Operation) -> bool:
+    """Others came meanwhile, or other settings, and now there is no room beside who is there."""
+    if operation.planned_for is None or operation.model is None or operation.loads is None:
+        return False
+    settings, counted = operation.planned_for
+    if settings is state.settings and state.residents.keys() <= counted | {operation.model}:
+        return False
+    return not worth.has_place(state, operation.model, operation.loads.options)
 
 
 def touched(state: State, at: float) -> None:

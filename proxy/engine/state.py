@@ -9,11 +9,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from proxy.domain.effects import Cause, Effect, Outcome
     from proxy.domain.model import ModelFacts, ModelRequest, RunnerOptions
     from proxy.domain.settings import EngineSettings
     from proxy.engine.budget import Budget
-    from proxy.policy import Policy, UsageBook
+    from proxy.policy import Policy, Room, UsageBook
 
 MAX_MODELS = 1000
 _MAX_DECISIONS = 20
@@ -113,6 +115,7 @@ class Operation:
         request_id: the request that it is done for; None: for none.
         others_bytes: what the residents occupied when the load began.
         began_at: when the first step of it was taken, unix seconds.
+        planned_for: the settings and the residents by which its victims were chosen.
         abandoned: nobody waits for it any more; it is over when what was begun is reported.
     """
 
@@ -135,6 +138,7 @@ class Operation:
     settle_before: float | None = None
     repaired: bool = False
     abandoned: bool = False
+    planned_for: tuple[EngineSettings, frozenset[str]] | None = None
 
     @property
     def load_under_way(self) -> bool:
@@ -193,6 +197,7 @@ class State:
     draining: frozenset[str] = frozenset()
     admitted_at: float = -math.inf
     turn_ends_at: float = math.inf
+    weighed: tuple[Hashable, float, Room] | None = None
     last_activity_at: float = -math.inf
     last_unload_at: float = -math.inf
     last_write_at: float = -math.inf

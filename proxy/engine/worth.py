@@ -103,6 +103,14 @@ def surely_let_in(state: State, model: str, options: RunnerOptions) -> bool:
     return needed_bytes(state, model, options) <= _OLLAMA_RULE * min([total - state.used_bytes(), *believed])
 
 
+def has_place(state: State, model: str, options: RunnerOptions) -> bool:
+    """Tell whether none of the others would have to leave for a model, by the plain rule (OLLAMA.md 8)."""
+    others = [resident.vram_bytes for resident in state.residents.values() if resident.model != model]
+    usable = state.budget.usable(state.settings)
+    fits_in = usable is None or needed_bytes(state, model, options) <= _OLLAMA_RULE * (usable - sum(others))
+    return not others or (fits_in and len(others) < state.budget.max_models(state.settings))
+
+
 def need(state: State, model: str, options: RunnerOptions) -> Need:
     """Show a model to be loaded as policies see it."""
     return Need(model, needed_bytes(state, model, options))

@@ -65,6 +65,8 @@ class Rooms:
             The victims and the cost in seconds; None if only pinned models could make room.
         """
         believers = self._belief.believers(need_bytes)
+        if self._belief.allows(present, need_bytes) and not self._tail(present, believers):
+            return 0, 0.0  # nothing can cost less than nobody
         best, best_seconds = None, inf
         for certain_seconds, victims, last_pause in self._priced_sets(present, present & self._belief.free_to_leave):
             if certain_seconds >= best_seconds - _TIE_SECONDS:
@@ -87,19 +89,33 @@ class Rooms:
         """
         known = self._sets.get((present, candidates))
         if known is None:
-            known = sorted(self._priced(present, victims) for victims in _sets_of(candidates))
-            self._sets[present, candidates] = known
+            known = self._sets[present, candidates] = sorted(self._priced(present, candidates))
         return known
 
-    def _priced(self, present: int, victims: int) -> tuple[float, int, float]:
-        """Losses, settling, and the pauses between unloads; the last pause is not waited for."""
-        seconds = self._settle_seconds if victims else 0.0
-        pause, mask = 0.0, present
-        for i in self.order(victims):
-            seconds += pause + self._belief.losses[i]
-            pause = self._belief.wait_seconds(i, mask)
-            mask ^= 1 << i
-        return seconds, victims, pause
+    def _priced(self, present: int, candidates: int) -> Iterator[tuple[float, int, float]]:
+        """All sets of the first candidates in rank; of more candidates, the others follow one by one.
+
+        Losses, settling, and the pauses between unloads; the last pause is not waited for. Each set is one that is
+        priced already and the last to be unloaded.
+        """
+        ranked = list(bits(candidates))
+        first = sum(1 << i for i in ranked[:MAX_CANDIDATES])
+        priced = [(0.0, 0, 0.0)]
+        for i in self.order(first):
+            priced += [self._and_then(present, earlier, i) for earlier in priced]
+        yield from priced
+        for i in ranked[MAX_CANDIDATES:]:
+            first |= 1 << i
+            victims = (0.0, 0, 0.0)
+            for each in self.order(first):
+                victims = self._and_then(present, victims, each)
+            yield victims
+
+    def _and_then(self, present: int, earlier: tuple[float, int, float], i: int) -> tuple[float, int, float]:
+        seconds, victims, pause = earlier
+        begun_seconds = seconds if victims else self._settle_seconds
+        wait_seconds = self._belief.wait_seconds(i, present ^ victims)
+        return begun_seconds + (pause + self._belief.losses[i]), victims | 1 << i, wait_seconds
 
     def _tail(self, stays: int, believers: int) -> float:
         """What Ollama is expected to cost by evicting on, in rank, while it does not believe that there is room."""
@@ -131,16 +147,3 @@ class Rooms:
                 count, used_bytes = count + 1, used_bytes + victim.bytes
             seconds += RETURN_SECONDS * victim.return_probability * misses
         return seconds
-
-
-def _sets_of(candidates: int) -> Iterator[int]:
-    """All sets of the first candidates in rank, none among them; of more candidates, the others follow one by one."""
-    first = sum(1 << i for i in list(bits(candidates))[:MAX_CANDIDATES])
-    subset = first
-    yield subset
-    while subset:
-        subset = (subset - 1) & first
-        yield subset
-    for i in bits(candidates ^ first):
-        first |= 1 << i
-        yield first

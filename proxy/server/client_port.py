@@ -16,13 +16,13 @@ from proxy.domain.access import Group
 from proxy.domain.effects import Forward, Outcome
 from proxy.domain.events import Ending, PassthroughEnded, RequestEnded
 from proxy.domain.model import Endpoint, runs_elsewhere
-from proxy.server.client_connection import error_answer, not_http
+from proxy.server.client_connection import error_answer
 from proxy.server.gate import require
 from proxy.server.headers import told
 from proxy.server.narrowed import check_names, listed
 from proxy.server.refusal import check_head, origin_form
 from proxy.server.refused import RefusedError
-from proxy.server.relay import ClientLeftError, MalformedBodyError, Relay, UpstreamBrokeError, UpstreamUnreachableError
+from proxy.server.relay import ClientLeftError, Relay, UnusableBodyError, UpstreamBrokeError, UpstreamUnreachableError
 from proxy.upstream.body import ModelBody
 from proxy.upstream.endpoints import is_list, names_in_body
 from proxy.upstream.figures import AnswerTail
@@ -190,9 +190,8 @@ class ClientPort:
         except UpstreamUnreachableError as error:
             answer = await self._error(request, path, HTTPStatus.BAD_GATEWAY, str(error), watch.to_client)
             return answer, Ending.UPSTREAM_ERROR
-        except MalformedBodyError as error:
-            answer = await self._error(request, path, HTTPStatus.BAD_REQUEST, not_http(str(error)))
-            return answer, Ending.CLIENT_GONE
+        except UnusableBodyError as error:
+            return await self._error(request, path, error.status, str(error)), Ending.CLIENT_GONE
         except UpstreamBrokeError:
             return web.Response(status=HTTPStatus.BAD_GATEWAY), Ending.UPSTREAM_ERROR  # the connection is gone
         except ClientLeftError:
@@ -275,7 +274,8 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
             if size > limit:
                 raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     except web.RequestPayloadError as error:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, not_http(str(error))) from error
+        unusable = UnusableBodyError(error)
+        raise RefusedError(unusable.status, str(unusable)) from error
     return b"".join(parts)
 
 

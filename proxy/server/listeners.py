@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from proxy.server.client_port import ClientPort
     from proxy.settings import Address
+    from proxy.settings.sections import Limits
 
 _IDLE_CONNECTION_SECONDS = 3630.0
 _CUT_SECONDS = 0.05
@@ -26,13 +27,21 @@ class ListenError(Exception):
 
 
 def client_runner(
-    port: ClientPort, header_bytes: int, most_connections: Callable[[], int], on_refusal: Callable[[int], None]
+    port: ClientPort, limits: Callable[[], Limits], header_bytes: int, on_refusal: Callable[[int], None]
 ) -> web.ServerRunner:
-    """Build the server of the client port: bodies as they come, handlers cancelled when their client leaves."""
+    """Build the server of the client port: bodies as they come, handlers cancelled when their client leaves.
+
+    Args:
+        port: answers the requests.
+        limits: how many connections there may be, and how long a client may pause in the middle of a request, now.
+        header_bytes: longest request line, and longest header.
+        on_refusal: told the status that a connection too many got.
+    """
     server = BoundedServer(
         port.handle,
-        most_connections,
+        lambda: limits().connections,
         on_refusal,
+        pause_seconds=lambda: limits().pause,
         handler_cancellation=True,
         auto_decompress=False,
         access_log=None,

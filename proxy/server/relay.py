@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import socket
 import struct
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from proxy.server.answer import RelayedAnswer
+from proxy.server.client_connection import SilentClientError, not_http
 from proxy.server.headers import OF_A_READ_REQUEST, OF_A_REQUEST, end_to_end
 from proxy.server.refusal import origin_form
 from proxy.upstream.wire_answer import BrokenAnswerError, NoAnswerError
@@ -37,8 +39,17 @@ class ClientLeftError(Exception):
     """The client went away while its body was being read or the answer written."""
 
 
-class MalformedBodyError(ClientLeftError):
-    """The client's body turned out to be malformed: answer with 400, if no answer began yet."""
+class UnusableBodyError(ClientLeftError):
+    """The client's body turned out to be malformed, or does not come: to be answered, if no answer began yet.
+
+    Attributes:
+        status: what to answer with; the text is the reason.
+    """
+
+    def __init__(self, error: web.RequestPayloadError) -> None:
+        is_missing = isinstance(error, SilentClientError)
+        super().__init__(str(error) if is_missing else not_http(str(error)))
+        self.status = HTTPStatus.REQUEST_TIMEOUT if is_missing else HTTPStatus.BAD_REQUEST
 
 
 class Watcher(Protocol):
@@ -72,7 +83,7 @@ class Relay:
 
         Raises:
             UpstreamUnreachableError: answer the client with 502.
-            MalformedBodyError: answer it with 400.
+            UnusableBodyError: answer it with what that says.
             UpstreamBrokeError, ClientLeftError: nothing more can be answered.
         """
         answer = await self._send(request, body, dropped, watcher.to_upstream)
@@ -89,7 +100,7 @@ class Relay:
 
         Raises:
             UpstreamUnreachableError: answer the client with 502.
-            MalformedBodyError: answer it with 400.
+            UnusableBodyError: answer it with its status.
             ClientLeftError: nothing more can be answered.
         """
         answer = await self._send(request, None, (*dropped, "accept-encoding"), {})
@@ -129,7 +140,7 @@ async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
         async for chunk in request.content.iter_any():
             yield chunk
     except web.RequestPayloadError as error:
-        raise MalformedBodyError(str(error)) from error
+        raise UnusableBodyError(error) from error
     except OSError as error:
         raise ClientLeftError from error
 

@@ -15,19 +15,16 @@ from proxy.settings.sections import (
     Admin,
     KeepAlive,
     Limits,
-    Log,
     Memory,
-    Metrics,
     Model,
     Residency,
     Section,
     Server,
-    Store,
-    Tracing,
     Upstream,
     conflict,
     key,
 )
+from proxy.settings.telling import Log, Metrics, Store, Tracing
 from proxy.settings.values import ContextChoice, Duration, ModelPattern, PolicyName, Precedence, Switch
 
 AFTER_RESTART: Final = (

@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from proxy.store.row import RequestRow
 from proxy.store.schema import migrate
+from proxy.store.set_aside import companions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+_log: Final = logging.getLogger(__name__)
 _BUSY_SECONDS: Final = 1.0
 _NAMES: Final = ", ".join(RequestRow._fields)
 _INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES "  # noqa: S608 - our own names
@@ -25,6 +28,7 @@ _ROW: Final = f"({', '.join('?' * len(RequestRow._fields))})"
 _ROWS_AT_ONCE: Final = 500
 _STATE: Final = "SELECT version, body FROM state"
 _SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
+_Identity: TypeAlias = tuple[int, int] | None
 
 
 class Database:
@@ -34,15 +38,27 @@ class Database:
         """Nothing is opened before it is needed."""
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[_Identity, ...] = ()
 
     def connect(self) -> sqlite3.Connection:
         """Open the file, made anew where there is none, in its latest version; return the connection."""
+        if self._connection is not None and self._opened[0] != _identity(self.path):
+            _log.warning("usage history %s was removed or replaced: what stands there now is used", self.path)
+            self.close()
+            self._remove_old_companions()
         if self._connection is None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileExistsError):  # never opened where it exists: closing it would drop SQLite's locks on it
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             self._connection = self._set_up()
+            self._opened = tuple(map(_identity, companions(self.path)))
         return self._connection
+
+    def _remove_old_companions(self) -> None:
+        """What SQLite wrote beside the file that stood here would be taken for the new one's."""
+        for companion, opened in zip(companions(self.path), self._opened, strict=True):
+            if companion != self.path and opened is not None and opened == _identity(companion):
+                companion.unlink()
 
     def _set_up(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -102,3 +118,12 @@ def _batches(rows: Iterable[RequestRow]) -> Iterator[list[RequestRow]]:
     rest = iter(rows)
     while batch := list(islice(rest, _ROWS_AT_ONCE)):
         yield batch
+
+
+def _identity(path: Path) -> _Identity:
+    """Return which file stands at the path; SQLite goes on with the one that it opened, wherever that is by now."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -15,6 +15,11 @@ _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _COMPANIONS: Final = ("", "-wal", "-shm")
 
 
+def companions(path: Path) -> tuple[Path, ...]:
+    """Return the database file and those that SQLite keeps beside it, there or not."""
+    return tuple(path.with_name(path.name + ending) for ending in _COMPANIONS)
+
+
 def is_broken(error: sqlite3.Error) -> bool:
     """Tell whether the file's content is at fault, not its circumstances (locked, read-only, disk full)."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _BROKEN
@@ -30,14 +35,13 @@ def set_aside(path: Path) -> Path:
     _move(path, target)
     earlier = sorted(path.parent.glob(f"{glob.escape(path.name)}.broken-*Z"))
     for stale in earlier[:-_KEPT]:
-        for companion in _COMPANIONS:
-            stale.with_name(stale.name + companion).unlink(missing_ok=True)
+        for file in companions(stale):
+            file.unlink(missing_ok=True)
     return target
 
 
 def _move(path: Path, target: Path) -> None:
     """SQLite's companion files go along: left behind, they would be taken for those of the new database."""
-    for companion in reversed(_COMPANIONS):
-        source = path.with_name(path.name + companion)
+    for source, destination in reversed(tuple(zip(companions(path), companions(target), strict=True))):
         if source.exists():
-            source.rename(target.with_name(target.name + companion))
+            source.rename(destination)

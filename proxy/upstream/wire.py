@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_IDLE = 512
 _IDLE_SECONDS = 15.0
+_SURELY_OPEN_SECONDS = 0.005
+"""Looking costs a system call; between two requests of a busy time there is nothing to see."""
 _NEXT_ADDRESS_SECONDS = 0.25
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _LINE_END = "\r\n"
@@ -65,6 +67,7 @@ class UpstreamPool:
 
         A request is sent a second time, on a new connection, only if nothing at all came back on one that had been
         idle, it is whole, and sending it twice does no harm: RFC 9110 9.2.2 forbids proxies all other repetitions.
+        So an idle connection is looked at just before it is used: what the system knows to have ended is left alone.
 
         Args:
             method: a token.
@@ -117,7 +120,9 @@ class UpstreamPool:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection, since = self._idle.popitem()
-            if connection.is_usable and now - since <= _IDLE_SECONDS:
+            idle_seconds = now - since
+            is_surely_open = idle_seconds < _SURELY_OPEN_SECONDS or not connection.has_news
+            if connection.is_usable and idle_seconds <= _IDLE_SECONDS and is_surely_open:
                 return connection
             connection.abort()
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Protocol, cast
 
 from proxy.upstream.wire_answer import Answer
@@ -39,6 +40,16 @@ class Connection(asyncio.Protocol):
     def is_usable(self) -> bool:
         """Nothing speaks against another request."""
         return not self._transport.is_closing()
+
+    @property
+    def has_news(self) -> bool:
+        """Something came that nobody has read yet; on an idle connection that can only be its end."""
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        if not hasattr(select, "poll"):  # Windows, where no descriptor is too high for the older call
+            return bool(select.select([descriptor], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def exchange(self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None) -> Answer:
         """Send a request and return its answer as soon as that begins.

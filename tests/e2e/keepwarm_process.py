@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,9 @@ class Keepwarm:
         log_file: what it printed, over all its starts.
     """
 
-    def __init__(self, upstream: str, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, upstream: str, folder: Path, settings: Mapping[str, Any], launcher: Sequence[str] = ()) -> None:
         self.url = self.admin = ""
+        self._launcher = launcher
         self.config = folder / "settings" / "keepwarm.yaml"  # alone in its folder, which is watched
         self.store = folder / "usage.sqlite"
         self.log_file = folder / "keepwarm.log"
@@ -60,8 +61,12 @@ class Keepwarm:
 
     def __repr__(self) -> str:
         """Its place, and its pid while it runs."""
-        pid = self._process.pid if self._process else None
-        return f"Keepwarm({self.url}, pid={pid}, log={self.log_file})"
+        return f"Keepwarm({self.url}, pid={self.pid}, log={self.log_file})"
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while it does not run."""
+        return self._process.pid if self._process else 0
 
     async def start(self) -> None:
         """Starts it and waits until /readyz says yes.
@@ -151,7 +156,8 @@ class Keepwarm:
             return dict(await answer.json())
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [str(Path(sys.executable).with_name("keepwarm")), "serve", "--config", str(self.config)]
+        program = str(Path(sys.executable).with_name("keepwarm"))
+        command = [*self._launcher, program, "serve", "--config", str(self.config)]
         env = {name: value for name, value in os.environ.items() if not name.startswith(("KEEPWARM_", "OLLAMA_"))}
         with self.log_file.open("ab") as log:
             return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

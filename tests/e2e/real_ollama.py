@@ -12,8 +12,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,16 @@ class RealOllama:
         self._process = None
         for running in self._state.iterdir():  # a pid may come again
             running.unlink(missing_ok=True)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Stop it and its runners in mid-work, as SIGSTOP does; they go on when the block ends."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def processes(self) -> list[int]:
         """The pids of its process group that live: its own and its runners'. Empty if it does not run."""

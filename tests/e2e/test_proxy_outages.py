@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.keepwarm_process import Keepwarm, running_keepwarm
 from tests.e2e.ollama_build.model_template import ENDLESS_MODELS, STANDARD_MODELS
 from tests.e2e.proxy_fixtures import EMBEDS, FAST, GENERATES, Happenings, ask, endless, post, until
-from tests.e2e.real_ollama import RealOllamaOptions
+from tests.e2e.real_ollama import RealOllama, RealOllamaOptions
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import StartOllama
@@ -48,11 +48,11 @@ def error_text(path: str, told: Any) -> str:
     return str(told["error"])
 
 
-async def ready(keepwarm: Keepwarm, *, wanted: bool) -> None:
+async def ready(keepwarm: Keepwarm, *, wanted: bool, seconds: float = 3) -> None:
     async def is_so() -> bool:
         return await keepwarm.ready() is wanted
 
-    await until(is_so, 3, f"ready: {wanted}")
+    await until(is_so, seconds, f"ready: {wanted}")
 
 
 async def test_ollama_is_killed_under_load_and_comes_back(start_ollama: "StartOllama") -> None:
@@ -113,6 +113,55 @@ async def test_requests_in_a_loop_survive_a_restart_of_ollama(start_ollama: "Sta
         assert seen[-4:] == ["whole"] * 4
         await ready(keepwarm, wanted=True)
         assert (await keepwarm.state())["waiting"] == 0
+
+
+async def test_an_ollama_that_stands_still_for_20_seconds_loses_nobody(start_ollama: "StartOllama") -> None:
+    """Stopped by SIGSTOP, as a machine that swaps or sleeps: longer than the 5 s that /api/ps is waited for."""
+    ollama = await start_ollama(FAST, MODELS)
+    async with running_keepwarm(ollama.url, POLL) as keepwarm:
+        for model in ("llama3.2:1b", "endless-a"):
+            await ask(keepwarm.url, model, options={"num_predict": 1})
+        stream, begun = await begin(keepwarm.url, 3000)
+        await begun.wait()
+        with ollama.standing_still():
+            paths = ("/api/chat", "/v1/chat/completions", "/v1/messages")
+            asked = [("llama3.2:1b", path) for path in paths] + [("gemma3:4b", path) for path in paths]
+            tasks = [
+                asyncio.create_task(outcome(keepwarm.url, path, {"model": model, **GENERATES[path], "stream": True}))
+                for model, path in asked
+            ]
+            await ready(keepwarm, wanted=False, seconds=8)
+            await asyncio.sleep(14)
+            assert not any(task.done() for task in tasks)
+        assert await asyncio.wait_for(asyncio.gather(*tasks), 20) == ["whole"] * len(tasks)
+        last = (await asyncio.wait_for(stream, 20)).strip().rsplit(b"\n", 1)[1]
+        assert msgspec.json.decode(last)["eval_count"] == 3000
+        await ready(keepwarm, wanted=True)
+        await knows_residents(keepwarm, ollama)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
+async def test_what_somebody_unloads_or_loads_beside_the_proxy_is_no_error(
+    start_ollama: "StartOllama", path: str
+) -> None:
+    ollama = await start_ollama(FAST)
+    async with running_keepwarm(ollama.url) as keepwarm:  # asks for the residents every 5 s
+        for _ in range(2):
+            assert (
+                await outcome(keepwarm.url, path, {"model": "llama3.2:1b", **GENERATES[path], "stream": True})
+                == "whole"
+            )
+            await ollama.post("/api/generate", model="llama3.2:1b", keep_alive=0)
+            await ollama.post("/api/generate", model="gemma3:4b", prompt="")
+        await knows_residents(keepwarm, ollama)
+
+
+async def knows_residents(keepwarm: Keepwarm, ollama: RealOllama) -> None:
+    async def is_so() -> bool:
+        known = {(line["model"], line["bytes"]) for line in (await keepwarm.state())["residents"]}
+        return known == {(line["name"], line["size"]) for line in await ollama.ps()}
+
+    await until(is_so, 8, "residents known")
 
 
 async def begin(url: str, tokens: int) -> tuple[asyncio.Task[bytes], asyncio.Event]:

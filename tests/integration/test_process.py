@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -152,3 +153,15 @@ async def test_sigterm_lets_an_answer_in_flight_finish_saves_the_statistics_and_
         content = "\n".join(repr(row) for name in tables for row in database.execute(f'SELECT * FROM "{name}"'))  # noqa: S608 - our own tables
     assert "warm:latest" in content
     assert "/api/generate" in content
+
+
+async def test_it_takes_as_many_descriptors_as_it_may_have(upstream: RawUpstream, tmp_path: Path) -> None:
+    """A thousand clients take two thousand; a shell gives 1024."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(before[1], 4096)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+    try:
+        async with serving(tmp_path, upstream.url) as served:
+            assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)[0] >= most
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

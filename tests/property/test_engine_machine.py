@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -12,6 +14,7 @@ from proxy.domain import effects as fx
 from proxy.domain import events as ev
 from proxy.domain.effects import KeepAlive
 from proxy.domain.model import Endpoint, ModelFacts, ModelRequest, ObservedResident, RunnerOptions
+from proxy.domain.settings import POLICIES, ModelRule
 from proxy.engine.engine import Engine
 from proxy.policy import UsageBook
 from tests.unit.engine.transcript import GIB, SETTINGS, T0
@@ -19,6 +22,32 @@ from tests.unit.engine.transcript import GIB, SETTINGS, T0
 SIZES = {f"m{gib}:latest": gib * GIB for gib in (1, 2, 5, 9, 10, 17, 30)}  # of a 24 GiB budget; one is bigger
 MODELS = st.sampled_from(sorted(SIZES))
 OPTIONS = st.sampled_from([{}, {}, {"num_ctx": 4096}, {"num_ctx": 16384}])
+SETTINGS_OF_ALL_KINDS = st.fixed_dictionaries(
+    {
+        "policy": st.sampled_from(POLICIES),
+        "budget_bytes": st.sampled_from([None, 24 * GIB, 18 * GIB, 4 * GIB]),
+        "max_models": st.sampled_from([None, 1, 2, 5]),
+        "price_seconds_per_gib_hour": st.sampled_from([0.0, 0.005, 10.0]),
+        "settle_seconds": st.sampled_from([0.0, 0.5]),
+        "keep_alive_max_seconds": st.sampled_from([300.0, 86400.0]),
+        "max_wait_seconds": st.sampled_from([0.0, 1.0, 60.0]),
+        "rules": st.lists(
+            st.tuples(
+                MODELS, st.sampled_from([ModelRule(pin=True), ModelRule(never_keep=True), ModelRule(weight=9.0)])
+            ),
+            max_size=3,
+        ).map(tuple),
+    }
+)
+STRANGERS = [
+    ev.RequestEnded(0.0, 10**9, ev.Ending.ANSWERED, 200),
+    ev.LoadEnded(0.0, "nobody:latest", 1.0),
+    ev.LoadEnded(0.0, "nobody:latest", 1.0, "it failed"),
+    ev.UnloadEnded(0.0, "nobody:latest", 1.0),
+    ev.UnloadEnded(0.0, "nobody:latest", 1.0, "it failed"),
+    ev.TouchEnded(0.0, "nobody:latest"),
+    ev.TouchEnded(0.0, "nobody:latest", "it failed"),
+]
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -26,6 +55,8 @@ class EngineMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.settings = SETTINGS
+        self.driver_asked = False
         self.engine = Engine(SETTINGS, UsageBook())
         self.at = T0
         self.next_id = 0
@@ -94,6 +125,27 @@ class EngineMachine(RuleBasedStateMachine):
     def a_model_leaves_behind_our_back(self, data: st.DataObject) -> None:
         del self.loaded[data.draw(st.sampled_from(sorted(self.loaded)))]
 
+    @rule(model=MODELS)
+    def a_model_comes_behind_our_back(self, model: str) -> None:
+        self.loaded.setdefault(model, 4096)
+
+    @rule(changes=SETTINGS_OF_ALL_KINDS)
+    def the_settings_change(self, changes: dict[str, Any]) -> None:
+        self.settings = replace(SETTINGS, **changes)
+        self._happens(ev.SettingsChanged(self.at, self.settings))
+
+    @rule(others_gib=st.sampled_from([0, 3, 20]))
+    def the_driver_is_asked(self, others_gib: int) -> None:
+        free = max(0, (24 - others_gib) * GIB - sum(SIZES[model] for model in self.loaded))
+        self.driver_asked = True
+        self._happens(ev.MemoryObserved(self.at, 24 * GIB, free, 1, "a driver"))
+
+    @rule(event=st.sampled_from(STRANGERS))
+    def something_is_reported_that_was_never_asked_for(self, event: ev.Event) -> None:
+        before = self.engine.state.operation, list(self.engine.state.residents)
+        self._happens(replace(event, at=self.at))
+        assert (self.engine.state.operation, list(self.engine.state.residents)) == before
+
     # What must always hold
 
     @invariant()
@@ -152,16 +204,17 @@ class EngineMachine(RuleBasedStateMachine):
     def _check_keep_alive(self, effect: fx.Forward, model: str | None) -> None:
         operation = self.engine.state.operation
         if isinstance(effect.keep_alive, int):
-            assert 0 <= effect.keep_alive <= SETTINGS.keep_alive_max_seconds + len(SIZES)
+            longest = max(self.settings.keep_alive_max_seconds, SETTINGS.keep_alive_max_seconds)
+            assert 0 <= effect.keep_alive <= longest + len(SIZES)
             if operation is not None and operation.load_under_way:
                 assert operation.model == model, "keep_alive reached another model during a load"
         elif effect.keep_alive is KeepAlive.AS_IT_CAME and operation is not None:
             assert effect.outcome is not fx.Outcome.WARM or model is not None
 
     def _check_budget(self, load: fx.Load) -> None:
-        others = sum(r.vram_bytes for r in self.engine.state.residents.values())
-        alone = not self.engine.state.residents
-        assert alone or others + SIZES[load.model] <= 24 * GIB, "more is loaded than the budget allows"
+        others = [r.vram_bytes for r in self.engine.state.residents.values() if r.model != load.model]
+        budget = self.settings.budget_bytes or (24 * GIB if self.driver_asked else math.inf)
+        assert not others or sum(others) + SIZES[load.model] <= budget, "more is loaded than the budget allows"
 
     def _carry_out(self, index: int, error: str | None) -> None:
         effect = self.todo.pop(index)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import pytest
 
 from proxy.domain import effects as fx
@@ -8,6 +11,10 @@ from proxy.domain.effects import Cause, KeepAlive, Outcome
 from proxy.domain.model import Endpoint
 from proxy.domain.settings import ModelRule
 from tests.unit.engine.transcript import Transcript
+
+if TYPE_CHECKING:
+    from proxy.policy import Policy, Room
+    from proxy.policy.memory import Memory, Need
 
 SIZES = {"small": 4.0, "middle": 9.0, "large": 10.0, "other": 9.0, "huge": 40.0}
 
@@ -260,3 +267,38 @@ def test_two_names_of_the_same_weights_are_one_model() -> None:
     script.ends(first)
     script.asks("alias", weights="sha256-small:latest")
     assert script.one(fx.Forward).outcome is Outcome.WARM
+
+
+@dataclass
+class Counted:
+    """A policy that counts how often it is asked for room."""
+
+    policy: Policy
+    asked: int = 0
+
+    def make_room(self, memory: Memory, need: Need) -> Room:
+        self.asked += 1
+        return self.policy.make_room(memory, need)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.policy, name)
+
+
+def test_room_is_not_weighed_again_for_each_of_many_events_that_change_nothing_about_it() -> None:
+    """With a dozen residents it takes milliseconds; a thousand requests would stop all others for seconds."""
+    script = Transcript({"large": 20.0, **{f"small{number}": 2.0 + number / 10 for number in range(20)}}, max_models=2)
+    script.warmed("large", "small0")
+    running = [script.asks(model) for model in ("large", "small0") for _ in range(50)]
+    counted = script.engine.state.policy = Counted(script.engine.state.policy)
+    waiting = [script.after(0.001).asks(f"small{number}") for number in range(1, 20) for _ in range(5)]
+    for request_id in running[1:50]:
+        script.after(0.001).ends(request_id)
+    assert counted.asked <= 4
+    for request_id in [running[0], *running[50:]]:
+        script.ends(request_id)
+    while script.todo:
+        script.carries_out()
+        for request_id in waiting:
+            if request_id in script.engine.state.in_flight:
+                script.ends(request_id)
+    assert set(waiting) <= set(script.forwarded())

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.domain import effects as fx
 from proxy.domain import events as ev
 from proxy.domain.effects import Cause, Outcome
-from tests.unit.engine.transcript import GIB, Transcript
+from tests.unit.engine.transcript import GIB, SETTINGS, Transcript
 
 SIZES = {"small": 4.0, "middle": 9.0, "large": 10.0, "other": 9.0, "twenty": 20.0}
 
@@ -159,3 +161,30 @@ def test_a_model_whose_load_went_on_while_ps_did_not_answer_counts_when_room_is_
     script.asks("middle")  # 10 + 9 + 9 GiB don't fit in 24
     script.after(2).happens(ev.LoadEnded(script.at, "large:latest", 2.0))
     assert "large:latest" in script.engine.state.residents
+
+
+def test_whoever_comes_while_room_is_made_is_counted_before_the_load() -> None:
+    """Others loaded it beside the proxy, or Ollama did for a request that was passed on."""
+    script = Transcript(SIZES).warmed("middle")
+    request_id = script.asks("twenty")
+    assert script.one(fx.Unload).model == "middle:latest"
+    script.unloads("middle")
+    script.resident["large:latest"] = script.line("large")
+    script.ps()
+    script.settles()
+    assert script.one(fx.Unload).model == "large:latest"
+    script.unloads("large")
+    script.settles()
+    assert script.one(fx.Load).model == "twenty:latest"
+    script.loads("twenty")
+    assert script.one(fx.Forward).request_id == request_id
+
+
+def test_a_budget_that_shrinks_while_room_is_made_is_kept_to() -> None:
+    script = Transcript(SIZES).warmed("middle", "large")
+    script.asks("other")
+    staying = ({"middle:latest", "large:latest"} - {script.one(fx.Unload).model}).pop()
+    script.unloads(script.one(fx.Unload).model)
+    script.happens(ev.SettingsChanged(script.at, replace(SETTINGS, budget_bytes=12 * GIB)))
+    script.settles()
+    assert script.one(fx.Unload).model == staying

@@ -91,3 +91,28 @@ def test_a_database_of_before_there_were_clients_keeps_its_rows_and_takes_new_on
     database.write([new], None, None)
     assert list(database.rows(0.0)) == [old, new]
     assert database.read_state() == (1, "{}")
+
+
+@pytest.mark.parametrize("companions", [True, False])
+def test_a_file_that_is_removed_while_it_is_open_is_made_anew(
+    database: Database, caplog: pytest.LogCaptureFixture, *, companions: bool
+) -> None:
+    database.write([row(1.0)], (1, "{}"), None)
+    for file in database.path.parent.glob("usage.db*" if companions else "usage.db"):
+        file.unlink()
+    database.write([row(2.0)], (2, "{}"), None)
+    assert [found.at for found in database.rows(0.0)] == [2.0]
+    assert database.read_state() == (2, "{}")
+    (record,) = caplog.records
+    assert str(database.path) in record.getMessage()
+
+
+def test_a_file_that_is_put_in_its_place_is_used_and_kept(database: Database, tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "other.db")) as other:
+        other.write([row(1.0)], (1, "{}"), None)
+    database.write([row(2.0)], None, None)
+    (tmp_path / "other.db").replace(database.path)
+    database.write([row(3.0)], None, None)
+    database.close()
+    assert [found.at for found in database.rows(0.0)] == [1.0, 3.0]
+    assert database.read_state() == (1, "{}")

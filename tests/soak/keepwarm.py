@@ -1,0 +1,64 @@
+"""keepwarm in a process of its own, beside it a task that measures how late its event loop is through its own fault.
+
+Run as `python -m tests.soak.keepwarm SETTINGS`; says where it listens, and on SIGTERM how late it was. A timer that
+fires late has waited for other callbacks, or its thread has waited for a processor that others had. The kernel counts
+the second (`run_delay` in /proc/thread-self/schedstat); what is left of the lateness is keepwarm's own. Sleeps are
+short, so that at most those milliseconds are taken off too much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from proxy.app import running_app, serve_until_stopped
+from proxy.settings import SettingsFile
+
+_SLEEP_SECONDS = 0.005
+
+
+async def main(settings: Path) -> None:
+    """Serve until SIGTERM, as `keepwarm serve` does."""
+    async with running_app(SettingsFile(settings, {})) as app:
+        print(json.dumps([app.client_url, app.admin_url]), flush=True)  # noqa: T201 - whoever started this waits for it
+        own, seen = [], []
+        measuring = asyncio.create_task(measure(own, seen))
+        await serve_until_stopped(app)
+        measuring.cancel()
+    print(json.dumps({"own": summary(own), "seen": summary(seen)}), flush=True)  # noqa: T201 - see above
+
+
+async def measure(own: list[float], seen: list[float]) -> None:
+    """Note for each sleep how late it ended, in seconds: by keepwarm's own work, and in all."""
+    schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+    try:
+        while True:
+            waited, due = _waited_seconds(schedstat), time.monotonic() + _SLEEP_SECONDS
+            await asyncio.sleep(_SLEEP_SECONDS)
+            late = max(0.0, time.monotonic() - due)
+            seen.append(late)
+            own.append(max(0.0, late - (_waited_seconds(schedstat) - waited)))
+    finally:
+        os.close(schedstat)
+
+
+def _waited_seconds(schedstat: int) -> float:
+    return int(os.pread(schedstat, 100, 0).split()[1]) / 1e9
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """Percentiles, in seconds."""
+    ranked = sorted(values)
+    return {
+        name: ranked[int(len(ranked) * share)] for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+    } | {"max": ranked[-1]}
+
+
+if __name__ == "__main__":
+    uvloop.run(main(Path(sys.argv[1])))
