@@ -358,7 +358,8 @@ def test_a_demo_announces_itself_and_shows_something_real_in_status_and_explain(
 
         table = home.calls("status", "--admin", admin)
         assert (table.status, table.err) == (0, "")
-        memory, head, line = table.out.splitlines()
+        memory, saved, head, line = table.out.splitlines()
+        assert saved.startswith("Today you waited ")
         assert memory == "3.3GiB of 24GiB used (set in memory.budget)"
         assert head.split() == ["MODEL", "SIZE", "NOW", "KEPT", "USES/H", "LOAD", "WORTH", "WHY"]
         assert re.match(r"gemma3:4b +3\.3GiB +idle +\S+ +1\.0 +1\.\d s +\S+/GiB·h +kept ", line)

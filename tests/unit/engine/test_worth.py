@@ -202,3 +202,13 @@ def test_of_two_models_alike_the_one_of_the_client_that_counts_less_has_to_leave
     script.after(10)
     script.asks("three")
     assert [effect.model for effect in script.todo if isinstance(effect, fx.Unload)] == [f"{clerks}:latest"]
+
+
+def test_what_a_load_takes_is_told_by_context_as_it_was_seen_else_as_last_time() -> None:
+    script = knowing()
+    reload(script, "a", 1024, 5)
+    reload(script, "a", 2048, 6)
+    sizes = [
+        worth.costs(script.engine.state, "a:latest", context(tokens), script.at).bytes for tokens in (1024, 2048, 512)
+    ]
+    assert sizes == [5 * GIB, 6 * GIB, 6 * GIB]

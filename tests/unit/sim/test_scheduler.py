@@ -337,3 +337,24 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 @pytest.mark.parametrize(("gib", "tokens"), [(8, 4096), (24, 32768), (48, 262144)])
 def test_the_automatic_context_depends_on_the_gpu(gib: int, tokens: int) -> None:
     assert SchedulerOptions(gpu_bytes=gib * GIB).automatic_context == tokens
+
+
+def test_how_long_a_model_is_kept_is_what_was_written_last() -> None:
+    script = Transcript()
+    assert script.scheduler.kept_seconds(A) is None
+    script.ask(0.0, A, until=5.0)
+    script.ask(6.0, A, keep_alive=20.0, until=7.0)
+    script.scheduler.advance(10.0)
+    assert script.scheduler.kept_seconds(A) == 20.0
+    script.scheduler.advance(30.0)
+    assert script.scheduler.kept_seconds(A) is None
+
+
+def test_a_gpu_may_turn_out_to_have_less_memory() -> None:
+    scheduler = Scheduler(SchedulerOptions(48 * GIB), random.Random(0))
+    scheduler.submit(0.0, 1, BIG)
+    scheduler.advance(4.0)
+    scheduler.resize(SchedulerOptions(24 * GIB))
+    assert scheduler.driver_free_bytes(4.0) == 7 * GIB
+    scheduler.submit(5.0, 2, NINE)  # would have fitted beside it before
+    assert [outcome.kind for outcome in scheduler.advance(5.0)] == [Kind.EVICTION]

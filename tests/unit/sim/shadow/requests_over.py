@@ -78,7 +78,7 @@ def engine_that_knows(models: Iterable[tuple[ModelFacts, float]]) -> Engine:
     for number, (model, seconds) in enumerate(models):
         engine.handle(RequestArrived(0.0, number, ModelRequest(model.model, Endpoint.CHAT), model))
         engine.handle(RequestEnded(0.0, number, Ending.ANSWERED, 200))
-        engine.state.usage.loaded(model.model, seconds, page_cache_warm=True)
+        engine.state.usage.loaded(model.model, seconds, page_cache_warm=True, file_bytes=model.file_bytes)
     return engine
 
 
