@@ -23,6 +23,7 @@ class Cause(StrEnum):
 
     COLD = "cold"
     RELOAD = "reload"
+    WARM_UP = "warm_up"
     SPILL = "spill"
     EVICTION = "eviction"
     ROOM_AHEAD = "room_ahead"
@@ -136,6 +137,14 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmedUp:
+    """What came of a load ahead of use: whether the model was asked for soon, while it was still there."""
+
+    model: str
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Regretted:
     """A model was asked for again soon after its eviction."""
 
@@ -153,4 +162,17 @@ class ManagementFailed:
     request_id: int | None = None
 
 
-Effect = Forward | Load | Unload | Touch | Settle | Observe | WakeAt | Loaded | Left | Regretted | ManagementFailed
+Effect = (
+    Forward
+    | Load
+    | Unload
+    | Touch
+    | Settle
+    | Observe
+    | WakeAt
+    | Loaded
+    | Left
+    | WarmedUp
+    | Regretted
+    | ManagementFailed
+)

@@ -57,6 +57,7 @@ class ModelRule:
         weight: factor on what the model's absence costs, finite and > 0.
         client_keep_alive: what becomes of the client's own keep_alive.
         num_ctx: which context length its native requests run with.
+        warm_up: whether it may be loaded ahead of use.
     """
 
     pin: bool | None = None
@@ -66,6 +67,7 @@ class ModelRule:
     weight: float | None = None
     client_keep_alive: ClientKeepAlive | None = None
     num_ctx: NumCtx | None = None
+    warm_up: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
@@ -94,6 +96,7 @@ class EffectiveRule:
     weight: float
     client_keep_alive: ClientKeepAlive
     num_ctx: NumCtx
+    warm_up: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class EngineSettings:
             covers '/' and ':', and a pattern without a tag matches every tag.
         client_weights: factor on what a client's waiting costs, by its name, finite and > 0; 1 for all others.
         num_ctx: which context length native requests run with where no rule says another.
+        warm_up: whether models may be loaded ahead of use where no rule says otherwise.
     """
 
     policy: str
@@ -133,6 +137,7 @@ class EngineSettings:
     rules: tuple[tuple[str, ModelRule], ...] = ()
     client_weights: Mapping[str, float] = field(default_factory=dict)
     num_ctx: NumCtx = NumCtx.AS_ASKED
+    warm_up: bool = True
     _resolve: Callable[[str], EffectiveRule] = field(init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[EngineSettings], tuple[object, ...]]:
@@ -166,6 +171,7 @@ class EngineSettings:
             weight=1.0,
             client_keep_alive=self.client_keep_alive,
             num_ctx=self.num_ctx,
+            warm_up=self.warm_up,
         )
 
         @lru_cache(maxsize=_CACHED_MODELS)

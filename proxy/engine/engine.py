@@ -21,7 +21,7 @@ from proxy.domain.events import (
     TouchEnded,
     UnloadEnded,
 )
-from proxy.engine import admission, num_ctx, operation, residency, serving, turn, worth
+from proxy.engine import admission, num_ctx, operation, residency, serving, turn, verdicts, worth
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
 from proxy.engine.idle import IDLE_SECONDS, IdleWork
@@ -109,13 +109,15 @@ class Engine:
             return
         learnt.asked_keep_alive = request.keep_alive
         turn.learn(learnt, event.at)
+        verdicts.asked(state, model, learnt, event.at)
         state.usage.arrived(model, event.at, state.settings.client_weights.get(event.client, 1.0))
         since_eviction = event.at - learnt.evicted_at
         if since_eviction <= REGRET_SECONDS and model not in state.residents:
             learnt.evicted_at = -math.inf
             state.emit(Regretted(model, since_eviction))
         options = num_ctx.options_for(state, model, request, facts, event.at)
-        held = Held(event.request_id, model, request, event.at, Running(request.model, options))
+        learnt.wants = Running(request.model, options)
+        held = Held(event.request_id, model, request, event.at, learnt.wants)
         if state.known:
             state.held[event.request_id] = held
         else:
@@ -124,6 +126,7 @@ class Engine:
     def _client_unloads(self, event: RequestArrived, model: str) -> None:
         """An explicit unload is always obeyed: forwarded at once, then seen through."""
         state, reason = self.state, "unloaded by a client"
+        state.learnt(model).wants = None
         serving.pass_unmanaged(state, event.request_id, event.request, reason, event.at)
         resident = state.residents.get(model)
         if resident is not None and resident.leaving is None:

@@ -1,9 +1,9 @@
-"""What is done while nobody waits: give back what its price no longer justifies, make room ahead of need."""
+"""What is done while nobody waits: give back what its price no longer justifies, load and make room ahead of need."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause
@@ -11,6 +11,7 @@ from proxy.domain.model import RunnerOptions
 from proxy.domain.units import format_duration
 from proxy.engine import keep_alive, operation, worth
 from proxy.engine.state import Running
+from proxy.engine.warming import Warming
 
 if TYPE_CHECKING:
     from proxy.engine.state import Resident, State
@@ -31,6 +32,7 @@ class IdleWork:
     looked_at: float = -math.inf
     ordered_at: float = -math.inf
     pause_seconds: float = _LOOK_AGAIN_SECONDS
+    warming: Warming = field(default_factory=Warming)
 
     def work(self, state: State, at: float) -> None:
         """Begin what is worth doing now, if nobody waits and nothing is under way."""
@@ -45,7 +47,9 @@ class IdleWork:
                 reason = f"idle for {idle}, worth keeping {worth_keeping}"
                 operation.begin_clearing(state, resident.model, Cause.EXPIRY, reason, at)
                 return
-        if at >= self.next_look(state):
+        if at >= self.warming.next_look(state):
+            self.warming.look(state, at)
+        if state.operation is None and at >= self.next_look(state):
             self._look_ahead(state, at)
         if state.operation is None and self._orders_at(state) <= at:
             self.ordered_at = at
@@ -67,7 +71,7 @@ class IdleWork:
             return math.inf
         residents = state.residents.values()
         times = [min(_expires_at(state, resident), _renewed_at(state, resident)) for resident in residents]
-        return min(self.next_look(state), self._orders_at(state), *times)
+        return min(self.warming.next_look(state), self.next_look(state), self._orders_at(state), *times)
 
     def _orders_at(self, state: State) -> float:
         """When the residents' numbers are put in order, once after each activity."""

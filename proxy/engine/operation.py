@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause, Left, Load, Loaded, ManagementFailed, Settle, Unload
-from proxy.engine import keep_alive, serving, worth
+from proxy.engine import keep_alive, serving, verdicts, worth
 from proxy.engine.state import Operation, Resident, Running, Stage, State
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def gone(state: State, resident: Resident, cause: Cause, at: float) -> None:
     del state.residents[resident.model]
     learnt = state.learnt(resident.model)
     learnt.left_at = at
+    verdicts.in_vain(state, resident.model, learnt)
     if cause in (Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM):
         learnt.evicted_at = at
     state.emit(Left(resident.model, cause, resident.bytes))
@@ -231,6 +232,7 @@ def fail(state: State, what: str, error: str, at: float) -> None:
         return
     _end(state)
     model = operation.model or operation.victims[0]
+    verdicts.in_vain(state, model, state.learnt(model))
     state.emit(ManagementFailed(model, what, error, operation.request_id))
     state.explain(model, at, f"management failed, {what}: {error}")
     for held in tuple(state.held.values()):

@@ -159,6 +159,10 @@ class Learnt:
     """What was learnt of a model beside its usage; the least recently used are forgotten.
 
     Attributes:
+        wants: what it was asked for with last; None: never, or a client unloaded it since.
+        warmed_at: when a warm-up of it was decided on that is not judged yet, unix seconds; None: none is.
+        warmed: whether that was carried out; else it is judged as if.
+        warm_ups: whether the last ones were used.
         answered_at: when its last answer was over, unix seconds.
         comes_back_soon: share of its requests that arrive right after an answer, lately; see `turn`.
     """
@@ -169,6 +173,10 @@ class Learnt:
     evicted_at: float = -math.inf
     left_at: float = -math.inf
     asked_keep_alive: float | None = None
+    wants: Running | None = None
+    warmed_at: float | None = None
+    warmed: bool = False
+    warm_ups: deque[bool] = field(default_factory=lambda: deque(maxlen=10))
     answered_at: float = -math.inf
     comes_back_soon: float = 0.5
     kept_because: str = ""

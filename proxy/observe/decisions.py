@@ -6,7 +6,7 @@ import logging
 from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
-from proxy.domain.effects import Forward, KeepAlive, Left, Load, Loaded, ManagementFailed, Regretted, Unload
+from proxy.domain.effects import Forward, KeepAlive, Left, Load, Loaded, ManagementFailed, Regretted, Unload, WarmedUp
 from proxy.domain.events import ResidentsObserved, ResidentsUnknown
 from proxy.domain.units import format_bytes, format_duration
 from proxy.observe.log import FIELDS
@@ -26,6 +26,7 @@ _LEVELS: Final[dict[type[Effect], int]] = {
     Loaded: logging.INFO,
     Left: logging.INFO,
     Regretted: logging.INFO,
+    WarmedUp: logging.INFO,
     ManagementFailed: logging.WARNING,
 }
 
@@ -76,6 +77,8 @@ def _words(effect: Effect) -> str:
             )
         case Left(model=model, cause=cause, bytes=size):
             text = f"{model} left ({cause}): {format_bytes(size)}"
+        case WarmedUp(model=model, used=used):
+            text = f"{model} was loaded ahead of use: {'used' if used else 'in vain'}"
         case Regretted(model=model, seconds_since=seconds):
             text = f"regret: {model} is asked for again {format_duration(seconds)} after its eviction"
         case ManagementFailed(model=model, what=what, error=error, request_id=request_id):

@@ -30,8 +30,9 @@ _GAP_BUCKETS: Final = (
 
 EVICTION_CAUSES: Final = (Cause.EVICTION, Cause.ROOM_AHEAD, Cause.UPSTREAM)
 RELOAD_CAUSES: Final = (Cause.RELOAD, Cause.SPILL)
-_LOAD_CAUSES: Final = (Cause.COLD, *RELOAD_CAUSES)
+_LOAD_CAUSES: Final = (Cause.COLD, Cause.WARM_UP, *RELOAD_CAUSES)
 _TIMED: Final = (Outcome.WARM, Outcome.COLD)
+WARM_UP_RESULTS: Final = ("used", "unused")
 CLIENT_ERROR: Final = "client_error"
 _REFUSALS: Final = ("400", "401", "403", "404", "413", "417", "429", "503")
 _RESULTS: Final = (*Outcome, CLIENT_ERROR, Ending.CLIENT_GONE, Ending.UPSTREAM_ERROR)
@@ -64,6 +65,7 @@ class Meters:
             timed_once(model)
         for seconds in (self.prompt_seconds, self.generation_seconds):
             seconds(model)
+        self.warmups(model, WARM_UP_RESULTS[0])
         for event in (self.spilled_bytes, self.expiries, self.explicit_unloads, self.regret, self.management_failures):
             event(model)
 
@@ -128,6 +130,9 @@ class Meters:
             Counter, "explicit_unloads", "Models that left because a client unloaded them", ("model",)
         )
         self.regret = self._add(Counter, "regret", "Models asked for again soon after their eviction", ("model",))
+        self.warmups = self._add(
+            Counter, "warmups", "Loads ahead of use that were judged", ("model", "result"), WARM_UP_RESULTS
+        )
         self.management_failures = self._add(
             Counter, "management_failures", "Loads and unloads of the proxy that failed", ("model",)
         )

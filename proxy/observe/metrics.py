@@ -12,12 +12,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from proxy.domain.effects import Cause, Left, Loaded, ManagementFailed, Outcome, Regretted
+from proxy.domain.effects import Cause, Left, Loaded, ManagementFailed, Outcome, Regretted, WarmedUp
 from proxy.domain.events import Ending, RequestArrived
 from proxy.observe.gaps import Gaps
 from proxy.observe.gauges import gauges
 from proxy.observe.labels import LabelNames, path_class
-from proxy.observe.meters import CLIENT_ERROR, EVICTION_CAUSES, RELOAD_CAUSES, Meters
+from proxy.observe.meters import CLIENT_ERROR, EVICTION_CAUSES, RELOAD_CAUSES, WARM_UP_RESULTS, Meters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,6 +125,8 @@ class Metrics:
             self._left(effect)
         elif isinstance(effect, Regretted):
             meters.regret(self._names.label(effect.model)).inc()
+        elif isinstance(effect, WarmedUp):
+            meters.warmups(self._names.label(effect.model), WARM_UP_RESULTS[not effect.used]).inc()
         elif isinstance(effect, ManagementFailed):
             meters.management_failures(self._names.label(effect.model)).inc()
 

@@ -12,14 +12,16 @@ from proxy.policy.contexts import unified
 from proxy.policy.fixed import Fixed
 from proxy.policy.interface import Policy
 from proxy.policy.lru import Lru
-from proxy.policy.memory import Ahead, Memory, Need, Resident, Room, Wanted
+from proxy.policy.memory import Ahead, Memory, Need, Resident, Room, Soon, Wanted, WarmUp
 from proxy.policy.ranked import Kept, ranked_keep_alive
 from proxy.policy.ttl import Stay, Ttl
+from proxy.policy.warm import HORIZON_SECONDS as WARM_UP_HORIZON_SECONDS
 
 policies: Mapping[str, Callable[[], Policy]] = MappingProxyType({"adaptive": Adaptive, "fixed": Fixed, "lru": Lru})
 """Every policy by its name in the settings, with its defaults."""
 
 __all__ = [
+    "WARM_UP_HORIZON_SECONDS",
     "Adaptive",
     "Ahead",
     "Fixed",
@@ -30,10 +32,12 @@ __all__ = [
     "Policy",
     "Resident",
     "Room",
+    "Soon",
     "Stay",
     "Ttl",
     "UsageBook",
     "Wanted",
+    "WarmUp",
     "policies",
     "ranked_keep_alive",
     "unified",

@@ -5,12 +5,14 @@ Never reads a clock: every time is Unix seconds given by the caller. Never holds
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Self
 
 from proxy.policy.checks import check_number
 from proxy.policy.contexts import Asked
 from proxy.policy.hazard import Ages, bin_of, chance
 from proxy.policy.load_times import PRIOR, Line, LoadTimes
+from proxy.policy.rhythm import chance_within, next_end
 from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none
 from proxy.policy.usage import Usage, averaged
 
@@ -114,6 +116,17 @@ class UsageBook:
     def probability(self, model: str, now: float, horizon_seconds: float) -> float:
         """P(m, H): chance of a request within the horizon, 0 … 1. A model never seen counts as just used."""
         return chance(self._hazard_in_bin(model), self.idle_seconds(model, now), horizon_seconds)
+
+    def chance_soon(self, model: str, now: float, horizon_seconds: float) -> float:
+        """P(a request within a short horizon), 0 … 1, by the model's own last gaps rather than by wide bins."""
+        otherwise = self.probability(model, now, horizon_seconds)
+        usage = self._usages.get(model)
+        return chance_within(usage.gaps, usage.idle_seconds(now), horizon_seconds, otherwise) if usage else otherwise
+
+    def next_due(self, model: str, now: float) -> float:
+        """When its rhythm makes the next request likely at the earliest, Unix seconds; infinity: at no time."""
+        usage = self._usages.get(model)
+        return usage.last_arrival + next_end(usage.gaps, usage.idle_seconds(now)) if usage else inf
 
     def loss(self, model: str, now: float, load_seconds: float, weight: float = 1.0) -> float:
         """Expected seconds of waiting if the model leaves now: load seconds · P(m, H) · weight."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from proxy.policy.memory import Ahead, Memory, Need, Room, Wanted
+from proxy.policy.memory import Ahead, Memory, Need, Room, Soon, Wanted, WarmUp
 from proxy.policy.ttl import Stay, Ttl
 
 
@@ -16,6 +16,10 @@ class Policy(Protocol):
 
     def room_ahead(self, memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
         """Choose a resident to unload in idle time, before anyone needs the room; None if none should go."""
+        ...
+
+    def warm_up(self, memory: Memory, soon: Sequence[Soon]) -> WarmUp | None:
+        """Choose a model to load in idle time, before anyone asks for it; None if none should be."""
         ...
 
     def ttl(self, stay: Stay) -> Ttl:

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from proxy.domain.units import format_duration
 from proxy.policy.belief import Belief
-from proxy.policy.memory import Ahead, Memory, Need, Resident, Room, Wanted
+from proxy.policy.memory import Ahead, Memory, Need, Resident, Room, Soon, Wanted, WarmUp
 from proxy.policy.reasons import leaving, no_room
 from proxy.policy.ttl import Stay, Ttl
 
@@ -47,6 +47,10 @@ class Lru:
 
     def room_ahead(self, memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:  # noqa: ARG002 - Policy's signature
         """Make no room ahead."""
+        return None
+
+    def warm_up(self, memory: Memory, soon: Sequence[Soon]) -> WarmUp | None:  # noqa: ARG002 - Policy's signature
+        """Load nothing ahead of use."""
         return None
 
     def ttl(self, stay: Stay) -> Ttl:

@@ -102,6 +102,27 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Soon:
+    """A known model, resident or not, and its chance (0 … 1) of being asked for within the horizon of warm-ups.
+
+    `load_seconds` is what loading it takes, `weight` how much worse than for others it is to wait for it, and
+    `may_load` says whether it may be loaded ahead of use.
+    """
+
+    model: str
+    bytes: int
+    load_seconds: float
+    chance: float
+    weight: float
+    may_load: bool
+
+    def __post_init__(self) -> None:
+        check_number("bytes", self.bytes, "bytes")
+        check_number("load_seconds", self.load_seconds, "seconds")
+        check_number("chance", self.chance, "(a chance)", at_most=1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """How to make room for a model.
 
@@ -126,5 +147,15 @@ class Ahead:
     """A resident to unload in idle time, and the expected seconds of waiting that this saves."""
 
     victim: str
+    gain_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """A model to load ahead of use, who leaves for it, and the expected seconds of waiting that this saves."""
+
+    model: str
+    victims: tuple[str, ...]
     gain_seconds: float
     reason: str

@@ -20,6 +20,14 @@ def number_or_none(state: Mapping[str, object], key: str) -> float | None:
     return None if value is None else _checked(key, value)
 
 
+def numbers(state: Mapping[str, object], key: str) -> list[float]:
+    """The list of numbers (finite, >= 0) at this key; ValueError otherwise."""
+    value = state.get(key)
+    if not isinstance(value, list):
+        raise ValueError(f"{key} must be a list of numbers, got {value!r}")  # noqa: TRY004 - one error for all bad states
+    return [_checked(key, entry) for entry in value]
+
+
 def mapping(state: Mapping[str, object], key: str) -> Mapping[str, object]:
     """The mapping at this key; ValueError otherwise."""
     value = state.get(key)

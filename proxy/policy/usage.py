@@ -3,6 +3,7 @@
 Never reads a clock: every time is Unix seconds given by the caller; one before the last counts as equal.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp
@@ -10,7 +11,8 @@ from typing import Self
 
 from proxy.policy.contexts import Contexts
 from proxy.policy.hazard import Ages
-from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none
+from proxy.policy.rhythm import KEPT_GAPS
+from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none, numbers
 
 _MODEL_DECAY = 0.98
 SECONDS_WEIGHT = 0.3
@@ -35,6 +37,7 @@ class Usage:
         cold_load_seconds: average of loads that read the weights from disk.
         warm_load_seconds: average of loads with the weights in the page cache.
         service_seconds: average time to serve a request.
+        gaps: the last 24 of its gaps, seconds.
         client_weight: average weight of who asks for it; the last ten requests make two thirds of it.
         contexts: the context lengths that were asked for.
     """
@@ -46,6 +49,7 @@ class Usage:
     cold_load_seconds: float | None = None
     warm_load_seconds: float | None = None
     service_seconds: float | None = None
+    gaps: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_GAPS))
     client_weight: float | None = None
     contexts: Contexts = field(default_factory=Contexts)
 
@@ -59,6 +63,7 @@ class Usage:
         """Count a request that is not the first, learn from the gap before it, and return that gap in seconds."""
         gap_seconds = self.idle_seconds(at)
         self.ages.add(gap_seconds, _MODEL_DECAY)
+        self.gaps.append(gap_seconds)
         self.arrived(at, client_weight)
         return gap_seconds
 
@@ -99,6 +104,7 @@ class Usage:
             "cold_load_seconds": self.cold_load_seconds,
             "warm_load_seconds": self.warm_load_seconds,
             "service_seconds": self.service_seconds,
+            "gaps": list(self.gaps),
             "client_weight": self.client_weight,
             "contexts": self.contexts.to_state(),
         }
@@ -114,6 +120,7 @@ class Usage:
             cold_load_seconds=number_or_none(state, "cold_load_seconds"),
             warm_load_seconds=number_or_none(state, "warm_load_seconds"),
             service_seconds=number_or_none(state, "service_seconds"),
+            gaps=deque(numbers(state, "gaps") if "gaps" in state else (), KEPT_GAPS),  # older states have none
             client_weight=number_or_none(state, "client_weight"),  # None too where an earlier keepwarm wrote it
             contexts=Contexts.from_state(mapping(state, "contexts")) if "contexts" in state else Contexts(),
         )

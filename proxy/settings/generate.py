@@ -48,6 +48,7 @@ _EXAMPLES: Final = {
   #   weight: 2          # waiting for it is twice as bad; a number above 0, default 1
   # "*:70b":
   #   never_keep: true   # unloaded as soon as it is idle
+  #   warm_up: false     # never loaded ahead of use
   #   client_keep_alive: respect
   #   num_ctx: unify     # one context length for all clients
 """,

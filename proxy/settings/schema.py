@@ -72,6 +72,12 @@ class Settings(Section):
         "through /v1 can't carry a context length: where a model is used through it, Ollama's own is kept if it is\n"
         "large enough.",
     )
+    warm_up: Switch = key(
+        default=True,
+        description="true: with the policy adaptive, a model that is likely to be asked for within seconds is loaded\n"
+        "in idle time before it is, where that saves more waiting than it may cost. A model whose last ten such loads\n"
+        "were used less than four times is not loaded ahead until that would pay again.",
+    )
     max_wait: Duration = key(
         "60s",
         "How long busy models that have to leave admit nothing new for the sake of a model that waits for them.\n"
@@ -79,7 +85,8 @@ class Settings(Section):
     )
     models: Annotated[Mapping[ModelPattern, Model], AfterValidator(MappingProxyType), PlainSerializer(dict)] = key(
         {},
-        "Exceptions for single models: pattern, then pin, never_keep, min, max, weight, client_keep_alive, num_ctx.\n"
+        "Exceptions for single models: pattern, then pin, never_keep, min, max, weight, client_keep_alive, num_ctx,\n"
+        "warm_up.\n"
         "`*` stands for anything; a name without a tag means every tag of it. Where several patterns match, each\n"
         "key comes from the most specific one that says it: an exact name, then the one with the most characters\n"
         "that are no wildcards, then the first in this file. A pattern that begins with '*' needs quotes.",
@@ -142,6 +149,7 @@ class Settings(Section):
             keep_alive_max_seconds=self.keep_alive.max,
             client_keep_alive=self.client_keep_alive,
             num_ctx=self.num_ctx,
+            warm_up=self.warm_up,
             max_wait_seconds=self.max_wait,
             rules=tuple((pattern, model.rule()) for pattern, model in self.models.items()),
             client_weights=dict(self.access.weights),

@@ -219,6 +219,7 @@ class Model(Section):
     weight: Weight | None = key(None, "How much worse it is to wait for this model than for others; default 1.")
     client_keep_alive: Precedence | None = key(None, "As client_keep_alive at the top, for these models.")
     num_ctx: ContextChoice | None = key(None, "As num_ctx at the top, for these models.")
+    warm_up: Switch | None = key(None, "false: never loaded ahead of use.")
 
     @model_validator(mode="after")
     def _not_contradictory(self) -> Self:
@@ -241,4 +242,5 @@ class Model(Section):
             weight=self.weight,
             client_keep_alive=self.client_keep_alive,
             num_ctx=self.num_ctx,
+            warm_up=self.warm_up,
         )

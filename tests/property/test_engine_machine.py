@@ -179,7 +179,12 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _happens(self, event: ev.Event) -> None:
         busy_before = {model for model in self.running.values() if isinstance(event, ev.Tick | ev.RequestArrived)}
-        for effect in self.engine.handle(event):
+        before = self.engine.state.operation
+        effects = self.engine.handle(event)
+        begun = self.engine.state.operation
+        if begun is not None and begun is not before and begun.cause is fx.Cause.WARM_UP:
+            assert not self.unanswered, "a model is loaded ahead of use while someone waits"
+        for effect in effects:
             match effect:
                 case fx.Forward():
                     assert effect.request_id in self.unanswered, "an effect for a request that is not there"

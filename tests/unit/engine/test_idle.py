@@ -55,7 +55,7 @@ def test_room_is_not_looked_for_before_three_idle_seconds_and_never_while_someon
 
 def test_room_is_made_ahead_when_the_next_miss_would_have_to_wait_for_two_victims() -> None:
     # Three models that take turns; the third needs both others gone, which costs 5 s more than one unload.
-    script = Transcript({"a": 9.0, "b": 9.0, "c": 17.0}, price_seconds_per_gib_hour=0.0)
+    script = Transcript({"a": 9.0, "b": 9.0, "c": 17.0}, price_seconds_per_gib_hour=0.0, warm_up=False)
     script.ps()
     for _ in range(6):
         for model in ("a", "b", "c"):

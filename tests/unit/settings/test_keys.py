@@ -22,6 +22,7 @@ def test_siblings_are_the_keys_of_the_same_section():
         "weight",
         "client_keep_alive",
         "num_ctx",
+        "warm_up",
     )
     assert {"server", "policy", "models"} <= set(siblings(("x",)))
 

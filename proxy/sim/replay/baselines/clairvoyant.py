@@ -15,7 +15,7 @@ from proxy.policy import Adaptive, Ttl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from proxy.policy import Ahead, Memory, Need, Resident, Room, Stay, Wanted
+    from proxy.policy import Ahead, Memory, Need, Resident, Room, Soon, Stay, Wanted, WarmUp
     from proxy.sim.replay.workload import Workload
 
 _HORIZON_SECONDS: Final = 600.0
@@ -49,6 +49,10 @@ class Clairvoyant(Adaptive):
         following = min(wanted, key=lambda w: (self._next_use(w.model), w.model), default=None)
         certain = [replace(w, hazard=1.0 if w is following else 0.0) for w in wanted]
         return super().room_ahead(self._foreseen(memory), certain)
+
+    def warm_up(self, memory: Memory, soon: Sequence[Soon]) -> WarmUp | None:  # noqa: ARG002 - Policy's signature
+        """Load on demand only."""
+        return None
 
     def ttl(self, stay: Stay) -> Ttl:
         """Keep every model for the maximum."""
