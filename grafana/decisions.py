@@ -26,6 +26,7 @@ def decisions() -> Dashboard:
             Row("Now", (_residency(), _loads(), _evictions(), _queue())),
             Row("Who comes and goes", (_loaded(), _evicted(), _expired())),
             Row("What could be better", (_reloads(), _regret(), _spills())),
+            Row("Loaded ahead of use", (_warm_ups(),)),
             Row("What memory is worth", (_worth(), _keep_alive(), _load_wait())),
         ),
     )
@@ -58,6 +59,21 @@ def _loads() -> Panel:
         do="see the row What could be better.",
     )
     return bars(about, Query(f"sum by (cause) (increase(keepwarm_loads_total{RATE}))", "{{cause}}"))
+
+
+def _warm_ups() -> Panel:
+    about = About(
+        title="Were models that were loaded ahead used?",
+        unit="none",
+        shows="Loads ahead of use, judged after two minutes at most: asked for in time, or not.",
+        good="mostly used; few at all.",
+        bad="mostly unused: keepwarm stops by itself for such a model.",
+        do="nothing; or `warm_up: false` in the settings.",
+        width=24,
+        height=6,
+        empty="nothing was loaded ahead",
+    )
+    return bars(about, Query(f"sum by (result) (increase(keepwarm_warmups_total{RATE}))", "{{result}}"))
 
 
 def _evictions() -> Panel:
