@@ -73,7 +73,7 @@ class Settings(Section):
         "large enough.",
     )
     warm_up: Switch = key(
-        default=True,
+        default=False,
         description="true: with the policy adaptive, a model that is likely to be asked for within seconds is loaded\n"
         "in idle time before it is, where that saves more waiting than it may cost. A model whose last ten such loads\n"
         "were used less than four times is not loaded ahead until that would pay again.",
