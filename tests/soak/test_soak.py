@@ -133,7 +133,7 @@ async def test_nothing_is_lost_and_nothing_grows(tmp_path: Path, seed: int, seco
                     group.create_task(connection.run(begun_at + seconds))
             sampling.cancel()
             ended = [each for connection in connections for each in connection.ended]
-            print(f"seed {seed}: {len(ended)} requests: {Counter(each.outcome for each in ended).most_common()}")  # noqa: T201
+            print(f"seed {seed}: {len(ended)} requests: {Counter(each.outcome for each in ended).most_common()}")  # noqa: T201 - what was measured belongs into the log of CI
 
             await until(lambda: is_at_rest(admin_url), 30)
             ollama.stdin.close()
@@ -148,7 +148,7 @@ async def test_nothing_is_lost_and_nothing_grows(tmp_path: Path, seed: int, seco
     assert lag["own"]["p99"] < LONGEST_LAG_SECONDS
     third = len(memory) // 3
     before, after = statistics.median(memory[third : 2 * third]), statistics.median(memory[2 * third :])
-    print(f"RSS: {before / 2**20:.1f} MiB in the second third, {after / 2**20:.1f} in the last")  # noqa: T201
+    print(f"RSS: {before / 2**20:.1f} MiB in the second third, {after / 2**20:.1f} in the last")  # noqa: T201 - what was measured belongs into the log of CI
     assert after - before < MOST_GROWTH_BYTES
     for number, connection in enumerate(connections):
         done = [each.action for each in connection.ended]

@@ -84,7 +84,7 @@ def test_a_database_of_before_there_were_clients_keeps_its_rows_and_takes_new_on
         migrate(connection, MIGRATIONS[:1])
         values = [getattr(old, name) for name in COLUMNS_OF_THE_FIRST]
         marks = ", ".join("?" * len(values))
-        connection.execute(f"INSERT INTO requests ({', '.join(COLUMNS_OF_THE_FIRST)}) VALUES ({marks})", values)  # noqa: S608
+        connection.execute(f"INSERT INTO requests ({', '.join(COLUMNS_OF_THE_FIRST)}) VALUES ({marks})", values)  # noqa: S608 - our own names
         connection.execute("INSERT INTO state VALUES (0, 1, '{}')")
     assert list(database.rows(0.0)) == [old]  # without being brought to the new version: reading may not write
     new = row(2.0)._replace(client="alice")
