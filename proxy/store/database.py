@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from proxy.store.row import RequestRow
@@ -25,7 +25,7 @@ _BUSY_SECONDS: Final = 1.0
 _NAMES: Final = ", ".join(RequestRow._fields)
 _INSERT: Final = f"INSERT INTO requests ({_NAMES}) VALUES "  # noqa: S608 - our own names
 _ROW: Final = f"({', '.join('?' * len(RequestRow._fields))})"
-_ROWS_AT_ONCE: Final = 500
+_ROWS_AT_ONCE: Final = 256
 _STATE: Final = "SELECT version, body FROM state"
 _SAVE: Final = "INSERT OR REPLACE INTO state (id, version, body) VALUES (0, ?, ?)"
 _Identity: TypeAlias = tuple[int, int] | None
@@ -114,10 +114,16 @@ class Database:
 
 
 def _batches(rows: Iterable[RequestRow]) -> Iterator[list[RequestRow]]:
-    """A statement for each row would take the interpreter's lock from the event loop as often."""
-    rest = iter(rows)
-    while batch := list(islice(rest, _ROWS_AT_ONCE)):
-        yield batch
+    """A statement for each row would take the interpreter's lock from the event loop as often.
+
+    The sizes are powers of two: SQLite keeps each different statement, and large ones take a quarter of a megabyte.
+    """
+    rest, size = list(rows), _ROWS_AT_ONCE
+    while rest:
+        while size > len(rest):
+            size //= 2
+        yield rest[:size]
+        rest = rest[size:]
 
 
 def _identity(path: Path) -> _Identity:

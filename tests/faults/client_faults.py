@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from tests.faults.fault import Fault
 from tests.faults.scene import WARM
-from tests.integration.raw_http import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.scene import Scene
+    from tests.integration.raw_http import Wire
 
 _PIECE_SECONDS = 0.02
 
@@ -68,5 +68,3 @@ class SendsSlowly(Fault):
                 await asyncio.sleep(_PIECE_SECONDS)
         if not self._to_the_end:
             await scene.good(WARM)  # nobody else suffers
-            for client in scene.clients:
-                client.leave(Wire.close)

@@ -46,7 +46,7 @@ class Results:
         yield ""
         yield from (f"({number}) {reason}" for number, reason in enumerate(reasons, 1))
         yield "whole: 200 and all of it; cut: breaks off in mid-answer; dropped: no answer began; left: by the client;"
-        yield "500, 502, 503: an error in the words of the API. All else is as before within 2 s, without a restart."
+        yield "408, 500, 502, 503: an error in the words of the API. All else as before within 2 s, without a restart."
 
     def _cell(self, row: Row, phase: Phase, reasons: list[str]) -> str:
         expected = row.cells[phase]

@@ -29,7 +29,7 @@ DROPPED = "dropped"
 LEFT = "left"
 """The client itself went."""
 ERROR = "502"
-"""An error in the words of the API, as the statuses 500 and 503 below are."""
+"""An error in the words of the API, as the statuses 408, 500 and 503 below are."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ CLIENT = (
     _row("client resets", partial(client.Leaves, Wire.reset), LEFT),
     _row("client sends and is gone", partial(client.LeavesAtOnce, Wire.reset), LEFT, *(NO_PHASE,) * 4),
     _row("client reads byte by byte", client.ReadsSlowly, WHOLE),
-    _row("client sends byte by byte", partial(client.SendsSlowly, to_the_end=True), WHOLE, *(NO_PHASE,) * 4),
-    _row("client never sends its end", partial(client.SendsSlowly, to_the_end=False), LEFT, *(NO_PHASE,) * 4),
+    _row("client sends piece by piece", partial(client.SendsSlowly, to_the_end=True), WHOLE, *(NO_PHASE,) * 4),
+    _row("client never sends its end", partial(client.SendsSlowly, to_the_end=False), "408", *(NO_PHASE,) * 4),
 )
 PLACE = (
     _row("settings file broken", partial(place.SettingsFault, place.break_it, "error"), WHOLE),

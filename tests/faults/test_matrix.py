@@ -68,6 +68,7 @@ async def standing(fault: Fault, folder: Path, history: Path) -> AsyncIterator[S
     settings: dict[str, dict[str, object]] = {
         "residency": {"poll": "100ms"},
         "memory": {"budget": "24GiB", "settle": "20ms"},
+        "limits": {"pause": "500ms"},
         "upstream": {"connect_timeout": "1s"},
         "server": {"listen": "127.0.0.1:0", "shutdown_grace": "5s"},
         "store": {"path": str(history)},

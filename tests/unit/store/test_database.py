@@ -116,3 +116,15 @@ def test_a_file_that_is_put_in_its_place_is_used_and_kept(database: Database, tm
     database.close()
     assert [found.at for found in database.rows(0.0)] == [1.0, 3.0]
     assert database.read_state() == (1, "{}")
+
+
+def test_rows_in_any_number_are_written_by_few_different_statements(database: Database) -> None:
+    """SQLite keeps the last 128 that it has prepared, and one of hundreds of rows takes a quarter of a megabyte."""
+    seen: list[str] = []
+    database.connect().set_trace_callback(seen.append)
+    for count in range(300):
+        database.write([row(float(at)) for at in range(count)], None, None)
+    inserts = [statement for statement in seen if statement.startswith("INSERT")]
+    assert len({statement.count("), (") for statement in inserts}) <= 9
+    assert len(inserts) < 300 * 9
+    assert len(list(database.rows(0.0))) == sum(range(300))
