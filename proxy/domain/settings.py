@@ -137,7 +137,7 @@ class EngineSettings:
     rules: tuple[tuple[str, ModelRule], ...] = ()
     client_weights: Mapping[str, float] = field(default_factory=dict)
     num_ctx: NumCtx = NumCtx.AS_ASKED
-    warm_up: bool = True
+    warm_up: bool = False
     _resolve: Callable[[str], EffectiveRule] = field(init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[EngineSettings], tuple[object, ...]]:

@@ -30,6 +30,7 @@ SETTINGS = EngineSettings(
     keep_alive_max_seconds=86400.0,
     client_keep_alive=ClientKeepAlive.IGNORE,
     max_wait_seconds=60.0,
+    warm_up=True,
 )
 _Effect = TypeVar("_Effect")
 
