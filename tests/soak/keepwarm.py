@@ -14,12 +14,19 @@ import os
 import sys
 import time
 from collections import Counter
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from proxy.app import running_app, serve_until_stopped
+from proxy.cli.running import serve_until_told
 from proxy.settings import SettingsFile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from proxy.app import App
 
 _SLEEP_SECONDS = 0.005
 _PLACES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
@@ -43,12 +50,16 @@ class Lateness:
 
 async def main(settings: Path) -> None:
     """Serve until SIGTERM, as `keepwarm serve` does."""
-    async with running_app(SettingsFile(settings, {})) as app:
+    own, seen = Lateness(), Lateness()
+
+    @asynccontextmanager
+    async def measuring(app: App) -> AsyncIterator[None]:
         print(json.dumps([app.client_url, app.admin_url]), flush=True)  # noqa: T201 - whoever started this waits for it
-        own, seen = Lateness(), Lateness()
-        measuring = asyncio.create_task(measure(own, seen))
-        await serve_until_stopped(app)
-        measuring.cancel()
+        task = asyncio.create_task(measure(own, seen))
+        yield
+        task.cancel()
+
+    await serve_until_told(SettingsFile(settings, {}), beside=measuring)
     print(json.dumps({"own": own.summary(), "seen": seen.summary()}), flush=True)  # noqa: T201 - see above
 
 
