@@ -11,22 +11,14 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from proxy import __version__
-from proxy.domain.events import (
-    Happening,
-    PassthroughEnded,
-    ResidentsObserved,
-    ResidentsUnknown,
-    SettingsChanged,
-)
+from proxy.domain.events import SettingsChanged
 from proxy.domain.timeline import Timelines
 from proxy.engine.engine import Engine
 from proxy.engine.snapshot import explain, snapshot
 from proxy.engine.worth import known_bytes
-from proxy.observe.access import log_access
-from proxy.observe.decisions import DecisionLog
 from proxy.observe.log import set_up_logging
 from proxy.observe.metrics import Metrics
-from proxy.observe.recent import RecentDecisions
+from proxy.observers import Observers
 from proxy.policy import UsageBook
 from proxy.server.admin import AdminSources, admin_app, state
 from proxy.server.admin_guard import guard
@@ -44,7 +36,6 @@ from proxy.server.tls import open_certificate
 from proxy.server.waiting import Waiting
 from proxy.settings import SettingsError, SettingsFile, in_force, open_doors
 from proxy.sim.shadow.shadow import Shadow
-from proxy.store.recorder import request_row
 from proxy.store.usage import SIZES_KEY, UsageStore
 from proxy.upstream.api import OllamaApi, open_session
 from proxy.upstream.catalogue import Catalogue
@@ -52,9 +43,9 @@ from proxy.upstream.gpu import find_probe
 from proxy.upstream.wire import UpstreamPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
-    from proxy.domain.effects import Effect
+    from proxy.domain.snapshot import SavedSnapshot
     from proxy.observe.tracing import Tracing
     from proxy.settings import Settings
 
@@ -82,17 +73,16 @@ class App:
         self._file = settings_file
         self._store = store
         self._metrics = Metrics(self._settings.metrics.max_models)
-        self._timelines = Timelines()
-        self._decisions = DecisionLog()
         self._gate = Gate(self._settings.access, on_loopback=self._settings.server.listen.is_loopback)
-        self._recent = RecentDecisions()
         self._simulated = simulated is not None
         self._clock = simulated or SteadyClock()
         self._feed = Feed(self._picture, Pace())
         self._engine = Engine(self._settings.engine(), _usage(remembered))
-        self._shadow = Shadow(self._engine, self._timelines.all_over_until)
+        timelines = Timelines()
+        self._shadow = Shadow(self._engine, timelines.all_over_until)
         self._shadow.switch(on=self._settings.shadow)
         self._shadow.restore(remembered)
+        self._observers = Observers(timelines, self._metrics, self._feed, self._shadow, store)
         self._restored = store.snapshot().up
         self.client_url = self.admin_url = ""
 
@@ -111,14 +101,14 @@ class App:
             stack.push_async_callback(catalogue.close)
             probe = None if self._simulated else await asyncio.to_thread(find_probe, settings.upstream.url)
             tracing = await _tracing(stack, settings.tracing.endpoint)
-            observers = [self._observe] if tracing is None else [self._observe, tracing.observe]
+            observe = self._observers.observe
             dispatcher = self._dispatcher = Dispatcher(
                 self._engine,
                 api,
                 catalogue,
                 self._clock,
                 probe,
-                observers,
+                [observe] if tracing is None else [observe, tracing.observe],
                 waiting=Waiting(lambda: self._settings.limits.waiting),
                 speed=self._clock.speed,
             )
@@ -165,21 +155,6 @@ class App:
         grace = settings.shutdown_grace
         self.client_url = await listen(stack, runner, "server.listen", settings.listen, lambda: port.drain(grace), tls)
 
-    def _observe(self, event: Happening, effects: Sequence[Effect]) -> None:
-        self._feed.changed()
-        finished = self._timelines.observe(event, effects)
-        log_access(event, finished)
-        if isinstance(event, PassthroughEnded):
-            return
-        self._metrics.observe(event, effects, finished)
-        self._decisions.observe(event, effects)
-        self._recent.observe(event, effects)
-        self._shadow.observe(event, finished)
-        for request in finished:
-            self._store.record(request_row(request))
-        if isinstance(event, ResidentsObserved | ResidentsUnknown):
-            self._metrics.upstream_up(up=isinstance(event, ResidentsObserved))
-
     async def _save_now_and_then(self) -> None:
         try:
             while True:
@@ -190,6 +165,7 @@ class App:
             self._save()
 
     def _save(self) -> None:
+        self._observers.catch_up()
         if self._restored:
             state = self._engine.state
             saved = self._shadow.to_state(self._clock())
@@ -241,9 +217,13 @@ class App:
             explain=lambda model: explain(self._engine.state, model, self._clock()),
             settings=self._settings_state,
             reload=self.reload,
-            decisions=self._recent.latest,
-            saved=lambda: self._shadow.snapshot(self._clock()),
+            decisions=self._observers.recent.latest,
+            saved=self._saved,
         )
+
+    def _saved(self) -> SavedSnapshot | None:
+        self._observers.catch_up()
+        return self._shadow.snapshot(self._clock())
 
     def _picture(self) -> bytes:
         return picture(state(self._admin_sources(), __version__), self._clock.speed)

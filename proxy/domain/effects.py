@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from proxy.domain.model import RunnerOptions
@@ -39,8 +39,7 @@ class KeepAlive(StrEnum):
     WITHHELD = "withheld"
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(NamedTuple):
     """Send the request on.
 
     `keep_alive` is a number of seconds to write, or how else to treat the body's own; `num_ctx` is a context length to

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 JsonScalar = str | int | float | bool | None
 
@@ -51,8 +52,7 @@ class Endpoint(StrEnum):
         self.carries_keep_alive = path.startswith("/api/")
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerOptions:
+class RunnerOptions(NamedTuple):
     """The options that a runner is started with, in a canonical order, so that equal ones compare equal."""
 
     values: tuple[tuple[str, JsonScalar], ...] = ()
@@ -65,8 +65,7 @@ class RunnerOptions:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(NamedTuple):
     """A request that runs a model, as its body says it.
 
     Attributes:

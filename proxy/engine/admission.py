@@ -57,7 +57,7 @@ def _serve_if_warm(state: State, held: Held, at: float) -> None:
         return
     if state.operation is not None and state.operation.model == held.model:
         return  # being loaded or verified: step 6 of the operation serves it
-    if surely_reloads(resident, held.wants, state.learnt(held.model)):
+    if resident.runs != held.wants and surely_reloads(resident, held.wants, state.learnt(held.model)):
         return
     if resident.idle and resident.expires_at <= at + _EXPIRY_DOUBT_SECONDS:
         resident.leaving = Cause.EXPIRY  # it may be gone already: ask before a request runs into a cold start

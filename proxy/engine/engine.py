@@ -115,7 +115,7 @@ class Engine:
         if since_eviction <= REGRET_SECONDS and model not in state.residents:
             learnt.evicted_at = -math.inf
             state.emit(Regretted(model, since_eviction))
-        options = num_ctx.options_for(state, model, request, facts, event.at)
+        options = num_ctx.options_for(state, model, learnt, request, facts, event.at)
         learnt.wants = Running(request.model, options)
         held = Held(event.request_id, model, request, event.at, learnt.wants)
         if state.known:

@@ -5,7 +5,6 @@ A native request can be given a context; one through `/v1` runs with the Modelfi
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.domain.model import RunnerOptions
@@ -18,9 +17,11 @@ if TYPE_CHECKING:
     from proxy.engine.state import Learnt, State
 
 
-def options_for(state: State, model: str, request: ModelRequest, facts: ModelFacts, at: float) -> RunnerOptions:
+def options_for(
+    state: State, model: str, learnt: Learnt, request: ModelRequest, facts: ModelFacts, at: float
+) -> RunnerOptions:
     """Take note of the context that a request needs, and return the options to run it with: its own, or unified."""
-    learnt, options = state.learnt(model), request.options
+    options = request.options
     if not request.endpoint.carries_keep_alive:
         state.usage.asked_for_context(model, None, at)
         return options
@@ -64,4 +65,4 @@ def _fits(state: State, model: str, num_ctx: int, facts: ModelFacts) -> bool:
 
 def _with_num_ctx(options: RunnerOptions, num_ctx: int) -> RunnerOptions:
     others = [(key, value) for key, value in options.values if key != "num_ctx"]
-    return replace(options, values=tuple(sorted([*others, ("num_ctx", num_ctx)])))
+    return options._replace(values=tuple(sorted([*others, ("num_ctx", num_ctx)])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Forward, KeepAlive, Outcome
@@ -29,7 +28,7 @@ def serve(state: State, held: Held, resident: Resident, outcome: Outcome, at: fl
             keep_alive.touch_if_outdated(state, resident, held.wants, decided, at)
         reason = f"{held.model} is resident"
     if held.wants.options != request.options:
-        held = held._replace(request=replace(request, options=held.wants.options))
+        held = held._replace(request=request._replace(options=held.wants.options))
         num_ctx = held.wants.options.num_ctx
         reason = f"{reason}; num_ctx {num_ctx} serves others too"
     resident.serving[held.request_id] = at

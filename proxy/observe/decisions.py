@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from proxy.domain.effects import Forward, KeepAlive, Left, Load, Loaded, ManagementFailed, Regretted, Unload, WarmedUp
-from proxy.domain.events import ResidentsObserved, ResidentsUnknown
+from proxy.domain.events import ABOUT_RESIDENTS, ResidentsObserved, ResidentsUnknown
 from proxy.domain.units import format_bytes, format_duration
 from proxy.observe.log import FIELDS
 
@@ -40,7 +39,7 @@ class DecisionLog:
 
     def observe(self, event: Event, effects: Iterable[Effect]) -> None:
         """Log one event and what the engine made of it."""
-        if isinstance(event, ResidentsObserved | ResidentsUnknown):
+        if isinstance(event, ABOUT_RESIDENTS):
             self._upstream(event)
         for effect in effects:
             level = _LEVELS.get(type(effect))
@@ -101,6 +100,6 @@ def keep_alive_words(keep_alive: int | KeepAlive) -> str:
 
 def _fields(effect: Effect) -> dict[str, object]:
     """What JSON can say of it, named as in the code; the runner options are left out, they may hold a client's text."""
-    values = {field.name: getattr(effect, field.name) for field in fields(effect)}
+    values: dict[str, object] = {name: getattr(effect, name) for name in effect.__match_args__}
     scalars = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
     return {"effect": type(effect).__name__.lower(), **scalars}

@@ -5,6 +5,8 @@ Never decides anything and never labels a time series with text that a client ma
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
 
     from proxy.domain.effects import Effect
-    from proxy.domain.events import Event
+    from proxy.domain.events import AnswerFigures, Event
     from proxy.domain.snapshot import EngineSnapshot, SavedSnapshot, StoreSnapshot
     from proxy.domain.timeline import FinishedRequest
 
@@ -43,6 +45,7 @@ class Metrics:
         self._meters = Meters()
         self._names = LabelNames(max_models, self._meters.begin)
         self._clients = LabelNames(_MAX_CLIENTS)
+        self._begun: set[tuple[str, str, str]] = set()
         self._gaps = Gaps(self._meters.gap)
         self._uncounted: list[FinishedRequest] = []
         self._overheads: list[float] = []
@@ -112,8 +115,10 @@ class Metrics:
         request = event.request
         label = self._names.label(request.model, known=event.facts is not None)
         client = self._clients.label(event.client)
-        self._meters.requests(label, request.endpoint, client, Outcome.COLD)  # at 0 before it is known how it ends
-        self._meters.tokens(label, client, "in")
+        if (begun := (label, request.endpoint, client)) not in self._begun:  # at 0 before it is known how it ends
+            self._begun.add(begun)
+            self._meters.requests(*begun, Outcome.COLD)
+            self._meters.tokens(label, client, "in")
         if request.keep_alive is not None:
             self._meters.keep_alive_asked(label).set(max(-1.0, request.keep_alive))
 
@@ -148,18 +153,20 @@ class Metrics:
             self._meters.explicit_unloads(label).inc()
 
     def _count(self) -> None:
-        """Count the requests that are over: many in a row cost half of what one now and then does."""
+        """Count the requests that are over: many in a row cost a third of what one now and then does."""
         uncounted, self._uncounted = self._uncounted, []
         overheads, self._overheads = self._overheads, []
+        sums: defaultdict[tuple[str, str, str, str], _Sums] = defaultdict(_Sums)
         for request in uncounted:
-            self._request(request)
+            self._request(request, sums)
+        for labels, same in sums.items():
+            self._add(*labels, same)
         for seconds in overheads:
             self._meters.overhead.observe(seconds)
 
-    def _request(self, request: FinishedRequest) -> None:
+    def _request(self, request: FinishedRequest, sums: defaultdict[tuple[str, str, str, str], _Sums]) -> None:
         label, result = self._names.label(request.model, known=request.known), _result(request)
-        client = self._clients.label(request.client)
-        self._meters.requests(label, request.endpoint, client, result).inc()
+        sums[label, request.endpoint, self._clients.label(request.client), result].add(request.figures)
         if request.outcome is Outcome.COLD:
             self._meters.load_wait(label).observe(request.wait_seconds, _exemplar(request))
         if result == request.outcome:
@@ -167,18 +174,33 @@ class Metrics:
             if request.ttft_seconds is not None:
                 self._meters.ttft(label, result).observe(request.ttft_seconds, _exemplar(request))
         self._gaps.used(label, request.at)
-        self._figures(label, client, request)
 
-    def _figures(self, label: str, client: str, request: FinishedRequest) -> None:
-        meters, figures = self._meters, request.figures
-        for child, amount in (
-            (meters.tokens(label, client, "in"), figures.prompt_tokens),
-            (meters.tokens(label, client, "out"), figures.generated_tokens),
-            (meters.prompt_seconds(label), figures.prompt_seconds),
-            (meters.generation_seconds(label), figures.generation_seconds),
-        ):
-            if amount is not None and amount > 0:  # a counter refuses to fall
-                child.inc(amount)
+    def _add(self, label: str, endpoint: str, client: str, result: str, sums: _Sums) -> None:
+        meters = self._meters
+        meters.requests(label, endpoint, client, result).inc(sums.requests)
+        meters.tokens(label, client, "in").inc(sums.prompt_tokens)
+        meters.tokens(label, client, "out").inc(sums.generated_tokens)
+        meters.prompt_seconds(label).inc(sums.prompt_seconds)
+        meters.generation_seconds(label).inc(sums.generation_seconds)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What requests with the same labels come to: counters are locked, so each is counted up as rarely as can be."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    prompt_seconds: float = 0.0
+    generation_seconds: float = 0.0
+
+    def add(self, figures: AnswerFigures) -> None:
+        """Add one request; a figure that makes no sense is left out, a counter refuses to fall."""
+        self.requests += 1
+        self.prompt_tokens += max(0, figures.prompt_tokens or 0)
+        self.generated_tokens += max(0, figures.generated_tokens or 0)
+        self.prompt_seconds += max(0.0, figures.prompt_seconds or 0.0)
+        self.generation_seconds += max(0.0, figures.generation_seconds or 0.0)
 
 
 class _Scrape(Collector):

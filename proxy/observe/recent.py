@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from proxy.domain.effects import Cause, Left, Load, Loaded, ManagementFailed, Regretted, Unload
-from proxy.domain.events import ResidentsObserved, ResidentsUnknown, SettingsChanged
+from proxy.domain.events import ABOUT_RESIDENTS, ResidentsObserved, ResidentsUnknown, SettingsChanged
 from proxy.domain.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class RecentDecisions:
 
     def observe(self, event: Happening, effects: Iterable[Effect]) -> None:
         """Take in one event and what the engine made of it."""
-        if isinstance(event, ResidentsObserved | ResidentsUnknown):
+        if isinstance(event, ABOUT_RESIDENTS):
             self._upstream(event)
         elif isinstance(event, SettingsChanged):
             self._note(event.at, Kind.SETTINGS, None, "Settings read again; they hold from now on.")

@@ -100,6 +100,11 @@ class ClientConnection(web.RequestHandler):
                 self._arriving.set_exception(web.RequestPayloadError(message.message))
         self._wait_for_the_rest()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
+        """Go on reading if it was paused; aiohttp's own asks parser and system for more after each piece."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait for nothing more."""
         if self._patience is not None:

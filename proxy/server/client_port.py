@@ -126,7 +126,7 @@ class ClientPort:
             require(visit.client, Group.UNLOAD if body.request.is_unload else Group.USE, body.request.model)
         if runs_elsewhere(body.request.model):
             return await self._pass(request, path, content, visit)
-        return await self._run(request, body, arrived_at, visit)
+        return await self._run(request, path, body, arrived_at, visit)
 
     async def _pass(
         self, request: web.BaseRequest, path: str, content: bytes | None, visit: Visit
@@ -150,7 +150,7 @@ class ClientPort:
         self._dispatcher.note(PassthroughEnded(now, request.method, path, status, ending, now - began))
 
     async def _run(
-        self, request: web.BaseRequest, body: ModelBody, arrived_at: float, visit: Visit
+        self, request: web.BaseRequest, path: str, body: ModelBody, arrived_at: float, visit: Visit
     ) -> web.StreamResponse:
         """Relay a request that runs a model, once it is admitted."""
         facts = await self._catalogue.facts(body.request.model) if self._dispatcher.manages else None
@@ -167,7 +167,7 @@ class ClientPort:
             if self._settings().server.response_headers:
                 watch.to_client = told(forward, self._dispatcher.now() - arrived_at)
             content = body.with_values(forward.keep_alive, forward.num_ctx)
-            response, ending = await self._exchange(request, body.request.endpoint.value, content, watch, visit)
+            response, ending = await self._exchange(request, path, content, watch, visit)
             status = response.status
         except RefusedError as refusal:
             ending, status = Ending.ANSWERED, refusal.status
@@ -261,10 +261,11 @@ def _has_begun(body: aiohttp.StreamReader) -> bool:
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
     too_large = f"the JSON body is larger than {limit} bytes, keepwarm's limits.json_body"
-    if (request.content_length or 0) > limit:
+    length = request.content_length
+    if (length or 0) > limit:
         raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     _continue_if_expected(request)
-    if request.content.is_eof() and request.content_length is not None:  # it came with the head, as short ones do
+    if request.content.is_eof() and length is not None:  # it came with the head, as short ones do
         return request.content.read_nowait()
     parts, size = [], 0
     try:

@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 
 
 class Dispatcher:
-    """Drives one engine against one upstream; `speed` is how many of the clock's seconds pass in one of ours."""
+    """Drives one engine against one upstream; `speed` is how many of the clock's seconds pass in one of ours.
+
+    Attributes:
+        now: the time that events are stamped with.
+    """
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class Dispatcher:
         self._engine = engine
         self._api = api
         self._catalogue = catalogue
-        self._clock = clock
+        self.now = clock
         self._probe = probe
         self._observers = observers
         self._waiting = waiting or Waiting(lambda: sys.maxsize)
@@ -70,10 +74,6 @@ class Dispatcher:
     def manages(self) -> bool:
         """Whether residents are known: where they are not, requests pass as they come."""
         return self._engine.state.known
-
-    def now(self) -> float:
-        """Return the time that events are stamped with."""
-        return self._clock()
 
     def post(self, event: Event) -> None:
         """Let the engine handle the event and carry out what it decides."""
@@ -101,7 +101,7 @@ class Dispatcher:
             RefusedError: too many requests of this client are held already.
         """
         self._waiting.check(client)
-        self.post(RequestArrived(self._clock(), request_id, request, facts, client))
+        self.post(RequestArrived(self.now(), request_id, request, facts, client))
         at_once = self._admitted_at_once.pop(request_id, None)
         if at_once is not None:  # nearly always: a model that is warm is worth no Future
             return at_once

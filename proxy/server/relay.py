@@ -156,8 +156,8 @@ async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) ->
             watcher.chunk(chunk)
             if answer.is_complete and not answer.unread_bytes:
                 await relayed.write_eof(chunk)
-            else:
-                await relayed.write(chunk)
+                break
+            await relayed.write(chunk)
     except ConnectionResetError as error:
         raise ClientLeftError from error
     return relayed

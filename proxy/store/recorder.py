@@ -21,10 +21,10 @@ def request_row(finished: FinishedRequest) -> RequestRow:
     return RequestRow(
         at=finished.at,
         model=finished.model[:_LONGEST_NAME].encode("utf-8", "replace").decode(),
-        endpoint=finished.endpoint.value,
+        endpoint=str(finished.endpoint),
         runner_options_json=_json(finished.options),
-        outcome=finished.outcome.value,
-        ending=finished.ending.value,
+        outcome=str(finished.outcome),
+        ending=str(finished.ending),
         status=finished.status,
         ttft_seconds=finished.ttft_seconds,
         e2e_seconds=finished.e2e_seconds,

@@ -13,18 +13,18 @@ import msgspec
 from proxy.domain.effects import KeepAlive
 from proxy.domain.model import RUNNER_OPTIONS, Endpoint, JsonScalar, ModelRequest, RunnerOptions, canonical
 from proxy.domain.units import parse_duration
-from proxy.upstream.json_members import Member, decoded, members, next_at, values_of
+from proxy.upstream.json_members import Member, decoded, members, values_of
 
 _SHORTEST_SECONDS = 1e-9
 """Go counts whole nanoseconds: less of one is nothing."""
 
-_READ = frozenset({"model", "keep_alive", "options", "shift", "prompt", "messages"})
-_KEYS = {b'"%s"' % key.encode(): key for key in _READ}
+_READ = {key: b'"%s"' % key.encode() for key in ("model", "keep_alive", "options", "shift", "prompt", "messages")}
+"""The keys that matter, and how they are written."""
+
 _NO_OPTIONS = RunnerOptions()
 _NOWHERE = Member("", 0, 0)
-_Plain = msgspec.defstruct("_Plain", [(key, msgspec.Raw, msgspec.Raw()) for key in sorted(_READ)])
-_PLAIN = msgspec.json.Decoder(_Plain)
-_UNICODE_ESCAPE, _KELVIN, _LONG_S = b"\\u", "\u212a".encode(), "\u017f".encode()
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_UNICODE_ESCAPE = b"\\u"
 
 
 class _Edit(NamedTuple):
@@ -44,8 +44,9 @@ class ModelBody:
 
     def __init__(self, endpoint: Endpoint, content: bytes) -> None:
         self._content = content
-        self._members = _plain_members(content) or _all_members(content)
-        self.request = self._read(endpoint)
+        values = _plain_values(content) or _values(content)
+        self._keys = {key for key, _ in values}
+        self.request = _request(endpoint, _fields(values))
 
     def with_values(self, keep_alive: int | KeepAlive, num_ctx: int | None = None) -> bytes:
         """Return the body with these values.
@@ -65,13 +66,13 @@ class ModelBody:
 
     def _keep_alive_edits(self, keep_alive: int | KeepAlive) -> list[_Edit]:
         value = b"null" if isinstance(keep_alive, KeepAlive) else b"%d" % keep_alive
-        asked = [_Edit(member.start, member.end, value) for member in self._members if member.key == "keep_alive"]
+        asked = [_Edit(member.start, member.end, value) for member in self._members("keep_alive")]
         return asked if asked or value == b"null" else [self._added(b'"keep_alive":' + value)]
 
     def _num_ctx_edits(self, num_ctx: int) -> list[_Edit]:
         """Into the last options, which win over the earlier ones; options that are no object Ollama refuses anyway."""
         written = b'"num_ctx":%d' % num_ctx
-        _, start, end = next((member for member in reversed(self._members) if member.key == "options"), _NOWHERE)
+        _, start, end = (self._members("options") or [_NOWHERE])[-1]
         options = self._content[start:end]
         if options in (b"", b"null"):  # null drops the options before it, so others must come after
             return [self._added(b'"options":{%s}' % written)]
@@ -86,62 +87,69 @@ class ModelBody:
         end = self._content.rindex(b"}")
         return _Edit(end, end, b"," + member)
 
-    def _read(self, endpoint: Endpoint) -> ModelRequest:
-        fields = self._fields()
-        model = fields.get("model")
-        if not isinstance(model, str) or not model.strip():
-            msg = "the body names no model"
-            raise ValueError(msg)
-        if not endpoint.carries_keep_alive:
-            return ModelRequest(canonical(model), endpoint)
-        keep_alive = _keep_alive_seconds(fields.get("keep_alive"))
-        return ModelRequest(
-            canonical(model),
-            endpoint,
-            _runner_options(fields.get("options"), fields.get("shift")),
-            keep_alive,
-            is_unload=keep_alive == 0 and _asks_nothing(endpoint, fields),
-        )
-
-    def _fields(self) -> dict[str, Any]:
-        """Merge repeated keys as Go does: the last wins, objects merge, null keeps a string and drops the rest."""
-        fields: dict[str, Any] = {}
-        for member in self._members:
-            value = _value(self._content[member.start : member.end], member.key)
-            earlier = fields.get(member.key)
-            if value is None and member.key in {"model", "prompt"}:
-                continue
-            merges = isinstance(value, dict) and isinstance(earlier, dict)
-            fields[member.key] = earlier | value if merges else value
-        return fields
+    def _members(self, key: str) -> list[Member]:
+        """Find where the values of a key stand; most requests have nothing to be changed, and nothing is looked for."""
+        if key not in self._keys:
+            return []
+        return [member for member in members(self._content, values_of(self._content)) if _folded(member.key) == key]
 
 
-def _all_members(content: bytes) -> list[Member]:
-    folded = (member._replace(key=_folded(member.key)) for member in members(content, values_of(content)))
-    return [member for member in folded if member.key in _READ]
+def _request(endpoint: Endpoint, fields: dict[str, Any]) -> ModelRequest:
+    model = fields.get("model")
+    if not isinstance(model, str) or not model.strip():
+        msg = "the body names no model"
+        raise ValueError(msg)
+    if not endpoint.carries_keep_alive:
+        return ModelRequest(canonical(model), endpoint)
+    keep_alive = _keep_alive_seconds(fields.get("keep_alive"))
+    return ModelRequest(
+        canonical(model),
+        endpoint,
+        _runner_options(fields.get("options"), fields.get("shift")),
+        keep_alive,
+        is_unload=keep_alive == 0 and _asks_nothing(endpoint, fields),
+    )
 
 
-def _plain_members(content: bytes) -> list[Member] | None:
-    """List the members that are read, by the quick way; None: their keys are spelt oddly or not once, or no JSON.
+def _fields(values: list[tuple[str, bytes]]) -> dict[str, Any]:
+    """Merge repeated keys as Go does: the last wins, objects merge, null keeps a string and drops the rest."""
+    fields: dict[str, Any] = {}
+    for key, content in values:
+        value = _value(content, key)
+        earlier = fields.get(key)
+        if value is None and key in {"model", "prompt"}:
+            continue
+        merges = isinstance(value, dict) and isinstance(earlier, dict)
+        fields[key] = earlier | value if merges else value
+    return fields
 
-    A name between quotes that stands nowhere else, in any case, and that msgspec has seen as a key, is that key.
+
+def _values(content: bytes) -> list[tuple[str, bytes]]:
+    """List what is read, repeated keys too."""
+    found = ((_folded(key), content[start:end]) for key, start, end in members(content, values_of(content)))
+    return [(key, value) for key, value in found if key in _READ]
+
+
+def _plain_values(content: bytes) -> list[tuple[str, bytes]] | None:
+    """List what is read by the quick way; None: the keys are spelt oddly or not once, or it is no JSON.
+
+    A name between quotes that stands nowhere else, and that msgspec has seen as a key, is that key.
     """
     try:
-        plain = _PLAIN.decode(content)
+        plain = _OBJECT.decode(content)
     except (ValueError, RecursionError):
         return None
-    if _UNICODE_ESCAPE in content or _KELVIN in content or _LONG_S in content:  # a key may not be what it looks like
-        return None
-    lowered = content.lower()
-    found: list[Member] = []
-    for written, key in _KEYS.items():
-        at, length = lowered.find(written), len(getattr(plain, key))
-        if at >= 0:
-            if not length or lowered.find(written, at + 1) >= 0:
+    found = []
+    for key, value in plain.items():
+        written = _READ.get(key)
+        if written is None:
+            if _folded(key) in _READ:
                 return None
-            start = next_at(content, next_at(content, at + len(written)) + 1)
-            found.append(Member(key, start, start + length))
-    return found
+        elif content.count(written) == 1:
+            found.append((key, bytes(value)))
+        else:
+            return None
+    return None if _UNICODE_ESCAPE in content else found  # a key may not be what it looks like
 
 
 def _folded(key: str) -> str:

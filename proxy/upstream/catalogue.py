@@ -31,9 +31,11 @@ class Catalogue:
 
     async def facts(self, model: str) -> ModelFacts | None:
         """Return the facts of a model by canonical name; None: Ollama doesn't know it, or can't be asked."""
-        known = self._facts.get(model)
-        if known is not None or model in self._failed:
-            return known
+        try:
+            return self._facts[model]  # `get` would look twice
+        except KeyError:
+            if model in self._failed:
+                return None
         key = (model, self._generation)
         asking = self._asking.get(key)
         if asking is None:

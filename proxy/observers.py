@@ -1,0 +1,71 @@
+"""Tells all who look on what happened and what the engine made of it. Never decides, and holds no request up.
+
+They hear of it when the event loop has done what was due, of all that happened meanwhile together: that costs half of
+one after the other, and nobody's answer waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.domain.events import ABOUT_RESIDENTS, Happening, PassthroughEnded, ResidentsObserved
+from proxy.observe.access import log_access
+from proxy.observe.decisions import DecisionLog
+from proxy.observe.recent import RecentDecisions
+from proxy.store.recorder import request_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.domain.effects import Effect
+    from proxy.domain.timeline import Timelines
+    from proxy.observe.metrics import Metrics
+    from proxy.server.feed import Feed
+    from proxy.sim.shadow.shadow import Shadow
+    from proxy.store.usage import UsageStore
+
+
+class Observers:
+    """Metrics, logs, page, shadow and usage history.
+
+    Attributes:
+        recent: the last decisions.
+    """
+
+    def __init__(self, timelines: Timelines, metrics: Metrics, feed: Feed, shadow: Shadow, store: UsageStore) -> None:
+        self.recent = RecentDecisions()
+        self._timelines = timelines
+        self._metrics = metrics
+        self._feed = feed
+        self._shadow = shadow
+        self._store = store
+        self._decisions = DecisionLog()
+        self._untold: list[tuple[Happening, Sequence[Effect]]] = []
+
+    def observe(self, event: Happening, effects: Sequence[Effect]) -> None:
+        """Take note of one event and its effects."""
+        if not self._untold:
+            asyncio.get_running_loop().call_soon(self.catch_up)
+        self._untold.append((event, effects))
+
+    def catch_up(self) -> None:
+        """Tell what has not been told yet, for whoever wants to know all of it at once."""
+        untold, self._untold = self._untold, []
+        for event, effects in untold:
+            self._tell(event, effects)
+
+    def _tell(self, event: Happening, effects: Sequence[Effect]) -> None:
+        self._feed.changed()
+        finished = self._timelines.observe(event, effects)
+        log_access(event, finished)
+        if isinstance(event, PassthroughEnded):
+            return
+        self._metrics.observe(event, effects, finished)
+        self._decisions.observe(event, effects)
+        self.recent.observe(event, effects)
+        self._shadow.observe(event, finished)
+        for request in finished:
+            self._store.record(request_row(request))
+        if isinstance(event, ABOUT_RESIDENTS):
+            self._metrics.upstream_up(up=isinstance(event, ResidentsObserved))
