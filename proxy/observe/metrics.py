@@ -22,7 +22,7 @@ from proxy.observe.labels import LabelNames, path_class
 from proxy.observe.meters import CLIENT_ERROR, EVICTION_CAUSES, RELOAD_CAUSES, WARM_UP_RESULTS, Meters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client import CollectorRegistry, Metric
 
@@ -47,6 +47,13 @@ class Metrics:
         self._clients = LabelNames(_MAX_CLIENTS)
         self._begun: set[tuple[str, str, str]] = set()
         self._gaps = Gaps(self._meters.gap)
+        self._counts: dict[type[Effect], Callable[..., None]] = {
+            Loaded: self._loaded,
+            Left: self._left,
+            Regretted: self._regretted,
+            WarmedUp: self._warmed_up,
+            ManagementFailed: self._failed,
+        }
         self._uncounted: list[FinishedRequest] = []
         self._overheads: list[float] = []
 
@@ -55,7 +62,9 @@ class Metrics:
         if isinstance(event, RequestArrived):
             self._arrived(event)
         for effect in effects:
-            self._effect(effect)
+            count = self._counts.get(type(effect))
+            if count is not None:  # not what happens with every request
+                count(effect)
         self._uncounted.extend(finished)
         if len(self._uncounted) >= _COUNTED_AT_ONCE:
             self._count()
@@ -122,18 +131,14 @@ class Metrics:
         if request.keep_alive is not None:
             self._meters.keep_alive_asked(label).set(max(-1.0, request.keep_alive))
 
-    def _effect(self, effect: Effect) -> None:
-        meters = self._meters
-        if isinstance(effect, Loaded):
-            self._loaded(effect)
-        elif isinstance(effect, Left):
-            self._left(effect)
-        elif isinstance(effect, Regretted):
-            meters.regret(self._names.label(effect.model)).inc()
-        elif isinstance(effect, WarmedUp):
-            meters.warmups(self._names.label(effect.model), WARM_UP_RESULTS[not effect.used]).inc()
-        elif isinstance(effect, ManagementFailed):
-            meters.management_failures(self._names.label(effect.model)).inc()
+    def _regretted(self, regretted: Regretted) -> None:
+        self._meters.regret(self._names.label(regretted.model)).inc()
+
+    def _warmed_up(self, warmed_up: WarmedUp) -> None:
+        self._meters.warmups(self._names.label(warmed_up.model), WARM_UP_RESULTS[not warmed_up.used]).inc()
+
+    def _failed(self, failed: ManagementFailed) -> None:
+        self._meters.management_failures(self._names.label(failed.model)).inc()
 
     def _loaded(self, loaded: Loaded) -> None:
         label = self._names.label(loaded.model)

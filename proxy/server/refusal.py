@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _AUTHORITY = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _MOST_BYTES = 2**63 - 1
 """The longest body that Go knows."""
+_MOST_DIGITS = len(str(_MOST_BYTES))
 
 
 def check_head(request: web.BaseRequest) -> None:
@@ -35,7 +36,7 @@ def check_head(request: web.BaseRequest) -> None:
         raise RefusedError(
             HTTPStatus.BAD_REQUEST, f"the HTTP header Transfer-Encoding must be {wanted}, got {coding!r}"
         )
-    if (request.content_length or 0) > _MOST_BYTES:
+    if len(headers.get("Content-Length", "")) >= _MOST_DIGITS and (request.content_length or 0) > _MOST_BYTES:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"the HTTP header Content-Length must be at most {_MOST_BYTES}")
     expected = headers.get("Expect", "")
     if expected and expected.lower() != "100-continue" and version >= HttpVersion11:

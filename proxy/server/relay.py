@@ -152,7 +152,7 @@ async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) ->
         await relayed.prepare(request)
         if not answer.unread_bytes and not answer.is_complete:
             relayed.send_head()
-        while chunk := await _read(request, answer):
+        while chunk := await answer.read():
             watcher.chunk(chunk)
             if answer.is_complete and not answer.unread_bytes:
                 await relayed.write_eof(chunk)
@@ -160,18 +160,13 @@ async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) ->
             await relayed.write(chunk)
     except ConnectionResetError as error:
         raise ClientLeftError from error
-    return relayed
-
-
-async def _read(request: web.BaseRequest, answer: Answer) -> bytes:
-    try:
-        return await answer.read()
     except BrokenAnswerError as error:
         _abort(request)
         raise UpstreamBrokeError(str(error)) from error
-    except ClientLeftError:
+    except ClientLeftError:  # found out while its body was read on
         _abort(request)
         raise
+    return relayed
 
 
 def _abort(request: web.BaseRequest) -> None:

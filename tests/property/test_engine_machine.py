@@ -143,7 +143,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(event=st.sampled_from(STRANGERS))
     def something_is_reported_that_was_never_asked_for(self, event: ev.Event) -> None:
         before = self.engine.state.operation, list(self.engine.state.residents)
-        self._happens(replace(event, at=self.at))
+        self._happens(event._replace(at=self.at) if isinstance(event, tuple) else replace(event, at=self.at))
         assert (self.engine.state.operation, list(self.engine.state.residents)) == before
 
     # What must always hold
