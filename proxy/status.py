@@ -55,14 +55,14 @@ def _memory(state: dict[str, Any]) -> str:
 
 
 def _row(resident: dict[str, Any], now: float) -> tuple[str, ...]:
-    expires_at, worth = resident["expires_at"], resident["worth"]
+    kept_until, worth = resident["kept_until"], resident["worth"]
     spilled = resident["bytes"] - resident["vram_bytes"]
     size = format_bytes(resident["bytes"]) + (f" ({format_bytes(spilled)} not on the GPU)" if spilled > 0 else "")
     return (
         resident["model"],
         size,
         f"busy ({resident['busy']})" if resident["busy"] else "idle",
-        "for ever" if expires_at is None else format_duration(max(0, round(expires_at - now))),
+        "for ever" if kept_until is None else format_duration(max(0, round(kept_until - now))),
         f"{resident['uses_per_hour']:.1f}",
         "" if resident["load_seconds"] is None else f"{resident['load_seconds']:.1f} s",
         "" if worth is None else f"{format_duration(round(worth, 3))}/GiB·h",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from proxy.domain.access import KEYLESS
 from proxy.domain.events import Ending, PassthroughEnded
 from proxy.observe.decisions import keep_alive_words
 from proxy.observe.log import ACCESS, FIELDS
@@ -54,6 +55,7 @@ def _model_request(request: FinishedRequest) -> None:
         "method": "POST",
         "path": str(request.endpoint),
         "model": model,
+        "client": request.client,
         "outcome": str(request.outcome),
         "ending": str(request.ending),
         "status": request.status,
@@ -65,10 +67,16 @@ def _model_request(request: FinishedRequest) -> None:
         "generated_tokens": figures.generated_tokens,
     }
     text = (
-        f"request {request.request_id}: POST {request.endpoint} {model} {_result(request.status, request.ending)} "
+        f"request {request.request_id}: POST {request.endpoint} {model}{_by(request.client)} "
+        f"{_result(request.status, request.ending)} "
         f"{request.outcome}, waited {request.wait_seconds:.3f} s{first_byte}, all {request.e2e_seconds:.3f} s{kept}"
     )
     _log.info("%s", text, extra={FIELDS: fields})
+
+
+def _by(client: str) -> str:
+    """Who asked; nothing where nobody has a key."""
+    return "" if client == KEYLESS else f" by {client}"
 
 
 def _result(status: int, ending: Ending) -> str:

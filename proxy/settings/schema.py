@@ -81,7 +81,8 @@ class Settings(Section):
     max_wait: Duration = key(
         "60s",
         "How long busy models that have to leave admit nothing new for the sake of a model that waits for them.\n"
-        "After that they admit once who wanted them meanwhile, so that one endless answer blocks nobody else.",
+        "After that they admit once who wanted them meanwhile, so that one endless answer blocks nobody else. It is\n"
+        "also the longest that somebody waits for a model at work to have had its turn.",
     )
     models: Annotated[Mapping[ModelPattern, Model], AfterValidator(MappingProxyType), PlainSerializer(dict)] = key(
         {},

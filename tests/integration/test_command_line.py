@@ -503,7 +503,7 @@ def test_a_port_where_another_program_answers_is_told_from_the_admin_port(
 def test_how_long_a_model_is_kept_is_told_by_the_clock_of_the_proxy(
     home: Home, answering: Callable[[int, bytes], str]
 ) -> None:
-    resident = {"model": "a:latest", "bytes": 1, "vram_bytes": 1, "busy": 0, "expires_at": 1090.0, "worth": None}
+    resident = {"model": "a:latest", "bytes": 1, "vram_bytes": 1, "busy": 0, "kept_until": 1090.0, "worth": None}
     resident |= {"uses_per_hour": 1.0, "load_seconds": None, "reason": "kept"}
     state: dict[str, Any] = {
         "at": 1000.0,

@@ -19,7 +19,8 @@ def resident(**changed: Any) -> ResidentSnapshot:
         "bytes": 6 * GIB,
         "vram_bytes": 6 * GIB,
         "busy": 0,
-        "expires_at": NOW + 2832,
+        "expires_at": NOW + 2900,
+        "kept_until": NOW + 2832,
         "keep_alive": 2832,
         "ttl_seconds": 2832.0,
         "uses_per_hour": 31.04,
@@ -78,7 +79,7 @@ def test_a_resident_is_one_line_that_says_what_it_is_how_long_it_stays_and_why()
 def test_columns_stand_one_below_the_other_whatever_is_in_them() -> None:
     residents = [
         resident(model="a", bytes=GIB, vram_bytes=GIB, busy=12, uses_per_hour=12345.6, reason="x"),
-        resident(model="registry.example/somebody/a-very-long-name:70b-instruct", expires_at=None, worth=None),
+        resident(model="registry.example/somebody/a-very-long-name:70b-instruct", kept_until=None, worth=None),
         resident(bytes=10 * GIB, vram_bytes=7 * GIB, load_seconds=None),
     ]
     _, head, *lines = status_table(state(*residents)).splitlines()
@@ -94,11 +95,11 @@ def test_columns_stand_one_below_the_other_whatever_is_in_them() -> None:
     ("changed", "column", "cell"),
     [
         ({"busy": 3}, "NOW", "busy (3)"),
-        ({"expires_at": None}, "KEPT", "for ever"),
-        ({"expires_at": NOW + 0.4}, "KEPT", "0s"),
-        ({"expires_at": NOW - 30}, "KEPT", "0s"),  # it is over, Ollama has not noticed yet
-        ({"expires_at": NOW + 90}, "KEPT", "1m30s"),
-        ({"expires_at": NOW + 2 * 86400}, "KEPT", "2d"),
+        ({"kept_until": None}, "KEPT", "for ever"),
+        ({"kept_until": NOW + 0.4}, "KEPT", "0s"),
+        ({"kept_until": NOW - 30}, "KEPT", "0s"),  # it is over, Ollama has not noticed yet
+        ({"kept_until": NOW + 90}, "KEPT", "1m30s"),
+        ({"kept_until": NOW + 2 * 86400}, "KEPT", "2d"),
         ({"bytes": 10 * GIB, "vram_bytes": 7 * GIB}, "SIZE", "10GiB (3GiB not on the GPU)"),
         ({"vram_bytes": 0}, "SIZE", "6GiB (6GiB not on the GPU)"),
         ({"bytes": 7 * GIB, "vram_bytes": 8 * GIB}, "SIZE", "7GiB"),  # Ollama's own rounding

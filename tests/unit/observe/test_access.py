@@ -38,6 +38,7 @@ def test_a_model_request_is_one_line_with_all_that_it_met(log: pytest.LogCapture
         "method": "POST",
         "path": "/api/chat",
         "model": "llama3:latest",
+        "client": "keyless",
         "outcome": "warm",
         "ending": "answered",
         "status": 200,
@@ -48,6 +49,13 @@ def test_a_model_request_is_one_line_with_all_that_it_met(log: pytest.LogCapture
         "prompt_tokens": 100,
         "generated_tokens": 40,
     }
+
+
+def test_whoever_has_a_key_is_named(log: pytest.LogCaptureFixture) -> None:
+    log_access(TICK, [REQUEST._replace(client="kitchen")])
+    (record,) = log.records
+    assert record.message.startswith("request 17: POST /api/chat llama3:latest by kitchen 200 warm, ")
+    assert getattr(record, FIELDS)["client"] == "kitchen"
 
 
 @pytest.mark.parametrize(
