@@ -14,6 +14,7 @@ from proxy.cli.options import config_option, settings_file
 from proxy.cli.progress import Progress
 from proxy.cli.replay import size_of
 from proxy.cli.sources import gpu_bytes, open_source
+from proxy.domain.settings import NumCtx
 from proxy.domain.units import format_bytes
 from proxy.settings import Settings, SettingsError
 from proxy.settings.edit import UneditableError, as_yaml, changed, replace_file
@@ -21,7 +22,7 @@ from proxy.settings.yaml_loader import dotted, parse, read_text
 from proxy.sim.replay.advice import STEPS, Advice, advise
 from proxy.sim.replay.comparison import Plan
 from proxy.sim.replay.contender import MachineSpec
-from proxy.sim.replay.contexts import context_advice
+from proxy.sim.replay.contexts import ContextAdvice, context_advice
 from proxy.sim.replay.history import history_rows
 from proxy.sim.replay.rows import TraceError
 
@@ -61,15 +62,18 @@ def recommend(*, source: Path | None, config: Path | None, gpu: int | None, seed
     plan = Plan(replayable.models, machine, settings.engine(), overlapping=False)
     with Progress(replayable.name, STEPS * seeds) as done:
         advice = advise(plan, range(1, seeds + 1), done)
-    _show(replayable, plan, advice)
+    really = replayable.really_waited_seconds is not None
+    contexts = context_advice(history_rows(Path(replayable.name))) if really else []
+    _show(replayable, plan, advice, contexts)
     values: dict[KeyPath, Value] = {one.key: one.value for one in advice if one.value is not None}
+    values |= {("models", one.model, "num_ctx"): str(NumCtx.UNIFY) for one in contexts}
     if write and values:
         _write(file.path or platformdirs.user_config_path("keepwarm") / "keepwarm.yaml", values)
     elif values:
         click.echo(f"\nTo be put into the settings file, or say --write:\n{as_yaml(values)}")
 
 
-def _show(source: Replayable, plan: Plan, advice: list[Advice]) -> None:
+def _show(source: Replayable, plan: Plan, advice: list[Advice], contexts: list[ContextAdvice]) -> None:
     requests, days = len(source.models.trace.arrivals), source.models.trace.arrivals[-1].at / 86400
     memory = format_bytes(plan.machine.gpu_bytes)
     click.echo(f"{source.name}: {requests} requests in {days:.1f} days, replayed on {memory} of GPU memory.")
@@ -83,10 +87,9 @@ def _show(source: Replayable, plan: Plan, advice: list[Advice]) -> None:
             else ""
         )
         click.echo(f"\n{dotted(one.key)}: {value}{also}\n    {one.evidence}")
-    if source.really_waited_seconds is not None:
-        for context in context_advice(history_rows(Path(source.name))):
-            choice = f"{context.num_ctx} in every client, or num_ctx: unify in the settings"
-            click.echo(f"\nnum_ctx of {context.model}: {choice}\n    {context.evidence}")
+    for context in contexts:
+        choice = f"{context.num_ctx} in every client, or num_ctx: unify in the settings"
+        click.echo(f"\nnum_ctx of {context.model}: {choice}\n    {context.evidence}")
 
 
 def _write(path: Path, values: Mapping[KeyPath, Value]) -> None:

@@ -2,6 +2,8 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.cli import main
+from proxy.domain.settings import NumCtx
+from proxy.settings import SettingsFile
 from proxy.store.database import Database
 from tests.unit.sim.replay.test_history import ROW
 
@@ -62,8 +64,11 @@ def test_the_own_history_tells_of_contexts_too(tmp_path):
     rows = [ROW._replace(at=600.0 * at, runner_options_json=options[at % 2]) for at in range(20)]
     database.write(rows, None, None)
     database.close()
-    result = run()
+    result = run("--write")
     assert result.exit_code == 0
+    settings = SettingsFile(tmp_path / "keepwarm.yaml", {}).current
+    assert settings.engine().rule_for("qwen3:8b").num_ctx is NumCtx.UNIFY
+    assert settings.engine().rule_for("llama3:8b").num_ctx is NumCtx.AS_ASKED
     assert "\nnum_ctx of qwen3:8b: 16384 in every client, or num_ctx: unify in the settings\n" in result.output
     assert "it changed 19 times" in result.output
 
