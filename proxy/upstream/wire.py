@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_IDLE = 512
 _IDLE_SECONDS = 15.0
-_SURELY_OPEN_SECONDS = 0.02
+_SURELY_OPEN_SECONDS = 0.005
 """Looking costs a system call; between two requests of a busy time there is nothing to see."""
 _NEXT_ADDRESS_SECONDS = 0.25
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from proxy.upstream.wire_answer import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 _MOST_UNREAD_BYTES = 2**16
 
@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         self._upload: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._is_held = False
+        self._look: Callable[[], object] | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -44,12 +45,9 @@ class Connection(asyncio.Protocol):
     @property
     def has_news(self) -> bool:
         """Something came that nobody has read yet; on an idle connection that can only be its end."""
-        descriptor = self._transport.get_extra_info("socket").fileno()
-        if not hasattr(select, "poll"):  # Windows, where no descriptor is too high for the older call
-            return bool(select.select([descriptor], [], [], 0)[0])
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        if self._look is None:
+            self._look = _look_at(self._transport.get_extra_info("socket").fileno())
+        return bool(self._look())
 
     async def exchange(self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None) -> Answer:
         """Send a request and return its answer as soon as that begins.
@@ -151,3 +149,12 @@ class Connection(asyncio.Protocol):
             self._upload.cancel()
         if self._answer is not None and not self._answer.is_over:
             self._answer.lost(exc)
+
+
+def _look_at(descriptor: int) -> Callable[[], object]:
+    """Return what tells, by being true or false, whether something came on it."""
+    if not hasattr(select, "poll"):  # Windows, where no descriptor is too high for the older call
+        return lambda: select.select([descriptor], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return lambda: poll.poll(0)
