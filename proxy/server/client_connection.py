@@ -106,10 +106,11 @@ class ClientConnection(web.RequestHandler):
             super().resume_reading(resume_parser)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wait for nothing more."""
+        """Wait for nothing more, and leave no circle of references that would have to be searched for."""
         if self._patience is not None:
             self._patience.cancel()
         super().connection_lost(exc)
+        self._arriving = EMPTY_PAYLOAD
 
     def _wait_for_the_rest(self) -> None:
         """Of a head or a body that is not all here; aiohttp's own would wait for ever."""

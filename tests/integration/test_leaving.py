@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proxy.server.client_connection import ClientConnection
 from tests.integration.raw_http import CHUNKED_ANSWER, Wire, answer, chunk, request, until
 
 if TYPE_CHECKING:
@@ -275,3 +277,27 @@ async def test_after_an_answer_that_broke_off_the_next_client_is_served(proxy: P
         await exchange.reply(answer(b"well"))
         assert (await client.answer())[1] == b"well"
     assert (await state(proxy))["waiting"] == 0
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_nothing_of_a_connection_that_is_over_waits_for_the_garbage_collector(
+    client: Wire, upstream: RawUpstream, leave: Callable[[Wire], None], *, answered: bool
+) -> None:
+    """Thousands of them did, until it looked through everything once more."""
+    gc.collect()
+    gc.disable()
+    try:
+        await client.send(request("/api/chat", BODY))
+        exchange = await upstream.next()
+        if answered:
+            await exchange.wire.send(answer(b"{}"))
+            await client.answer()
+        leave(client)
+        exchange.done.set()
+        await until(no_connection_is_left, 2)
+    finally:
+        gc.enable()
+
+
+async def no_connection_is_left() -> bool:
+    return not any(isinstance(each, ClientConnection) for each in gc.get_objects())
