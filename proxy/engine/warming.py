@@ -35,9 +35,13 @@ class Warming:
 
     def look(self, state: State, at: float) -> None:
         """Begin to load the model that the policy chooses, if any; nobody waits, and nothing is under way."""
-        soon = _soon(state, at)
-        self.looked_at = at
-        self.due_at = min((state.usage.next_due(model.model, at) for model in soon if model.may_load), default=math.inf)
+        self.looked_at, self.due_at = at, math.inf
+        models = _models(state)
+        loadable = {model for model in models if _may_load(state, model, at)}
+        if not loadable:  # as where warm-ups are off: the chances of all the others need not be reckoned
+            return
+        self.due_at = min(state.usage.next_due(model, at) for model in loadable)
+        soon = [_shown(state, model, at, may_load=model in loadable) for model in models]
         warm = state.policy.warm_up(worth.memory(state, at), soon)
         if warm is None:
             return
@@ -48,17 +52,22 @@ class Warming:
             operation.begin_load(state, learnt.wants, warm.model, warm.victims, Cause.WARM_UP, warm.reason, at)
 
 
-def _soon(state: State, at: float) -> list[Soon]:
-    """Show the models used last, and all residents, with the chance that they are asked for within the horizon."""
-    last_used = state.usage.models[-_MAX_WEIGHED:]
-    return [_shown(state, model, at) for model in dict.fromkeys((*state.residents, *last_used))]
+def _models(state: State) -> tuple[str, ...]:
+    """The residents, and the models used last."""
+    return tuple(dict.fromkeys((*state.residents, *state.usage.models[-_MAX_WEIGHED:])))
 
 
-def _shown(state: State, model: str, at: float) -> Soon:
+def _may_load(state: State, model: str, at: float) -> bool:
+    """Whether it may be loaded ahead of use now; what was is judged before that."""
     rule, learnt = state.settings.rule_for(model), state.learnt(model)
     verdicts.overdue(state, model, learnt, at)
     allowed = rule.warm_up and not rule.never_keep and model not in state.residents
-    known = learnt.wants is not None and not verdicts.undecided(learnt)
+    return allowed and learnt.wants is not None and not verdicts.undecided(learnt)
+
+
+def _shown(state: State, model: str, at: float, *, may_load: bool) -> Soon:
+    """Show a model with the chance that it is asked for within the horizon."""
+    learnt = state.learnt(model)
     size = worth.needed_bytes(state, model, learnt.wants.options) if learnt.wants else worth.likely_bytes(state, model)
     return Soon(
         model=model,
@@ -66,5 +75,5 @@ def _shown(state: State, model: str, at: float) -> Soon:
         load_seconds=worth.load_seconds(state, model, at),
         chance=state.usage.chance_soon(model, at, WARM_UP_HORIZON_SECONDS),
         weight=worth.weight(state, model),
-        may_load=allowed and known,
+        may_load=may_load,
     )
