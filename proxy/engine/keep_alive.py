@@ -130,4 +130,4 @@ def _stay(state: State, model: str, rule: EffectiveRule, at: float) -> Stay:
 
 def _kept(state: State, model: str, seconds: float, at: float) -> Kept:
     rule = state.settings.rule_for(model)
-    return Kept(model, seconds, worth.loss_seconds(state, model, at), rule.max_seconds, rule.pin)
+    return Kept(model, seconds, worth.loss(state, model, at).seconds, rule.max_seconds, rule.pin)

@@ -56,7 +56,7 @@ def explain(state: State, model: str, at: float) -> dict[str, Any] | None:
         "chance_of_use_within_horizon": round(usage.probability(model, at, usage.horizon_seconds), 4),
         "load_seconds": round(worth.load_seconds(state, model, at), 3),
         "load_seconds_learnt": _load_line(state, model, at),
-        "loss_seconds": round(worth.loss_seconds(state, model, at), 4),
+        "loss_seconds": round(worth.loss(state, model, at).seconds, 4),
         "bytes": resident.bytes if resident else worth.likely_bytes(state, model),
         "contexts_asked_for": list(usage.contexts(model, at).num_ctx),
         "client_asked_keep_alive_seconds": learnt.asked_keep_alive,
@@ -93,7 +93,7 @@ def _resident_line(state: State, resident: Resident, at: float) -> str:
 
 def _resident(state: State, resident: Resident, at: float) -> ResidentSnapshot:
     model = resident.model
-    loss, load = worth.loss_seconds(state, model, at), worth.load_seconds(state, model, at)
+    load, _, loss = worth.loss(state, model, at)
     hazard = state.usage.hazard(model, state.usage.idle_seconds(model, at))
     gib = resident.vram_bytes / _GIB
     return ResidentSnapshot(

@@ -20,6 +20,20 @@ _OLLAMA_RULE = 0.8
 _PAGE_CACHE_SECONDS = 3600.0
 
 
+class Loss(NamedTuple):
+    """What it costs if a model is gone now.
+
+    Attributes:
+        load_seconds: what loading it again takes.
+        chance: that it is asked for within the horizon, 0 … 1.
+        seconds: expected waiting, weighted.
+    """
+
+    load_seconds: float
+    chance: float
+    seconds: float
+
+
 class Costs(NamedTuple):
     """What a load takes: GPU memory in bytes, 0: not known; and seconds."""
 
@@ -62,22 +76,25 @@ def weight(state: State, model: str) -> float:
     return state.settings.rule_for(model).weight * state.usage.client_weight(model)
 
 
-def loss_seconds(state: State, model: str, at: float) -> float:
-    """Expected seconds of waiting if the model were gone now, weighted."""
-    return state.usage.loss(model, at, load_seconds(state, model, at), weight(state, model))
+def loss(state: State, model: str, at: float) -> Loss:
+    """Return what it would cost if the model were gone now."""
+    reload_seconds = load_seconds(state, model, at)
+    chance = state.usage.probability(model, at, state.usage.horizon_seconds)
+    return Loss(reload_seconds, chance, reload_seconds * chance * weight(state, model))
 
 
 def candidate(state: State, resident: Resident, at: float) -> Candidate:
     """Show a resident as policies see it."""
-    model, usage = resident.model, state.usage
+    model = resident.model
+    lost = loss(state, model, at)
     return Candidate(
         model=model,
         bytes=resident.vram_bytes,
         believed_bytes=resident.believed_bytes(state.budget.total(state.settings)),
-        loss_seconds=loss_seconds(state, model, at),
-        return_probability=usage.probability(model, at, usage.horizon_seconds),
-        load_seconds=load_seconds(state, model, at),
-        idle_seconds=usage.idle_seconds(model, at),
+        loss_seconds=lost.seconds,
+        return_probability=lost.chance,
+        load_seconds=lost.load_seconds,
+        idle_seconds=state.usage.idle_seconds(model, at),
         remaining_seconds=_remaining_seconds(state, resident),
         pinned=state.settings.rule_for(model).pin,
         last_used_at=resident.last_used_at,
@@ -118,13 +135,12 @@ def need(state: State, model: str, options: RunnerOptions) -> Need:
 
 def wanted(state: State, at: float) -> list[Wanted]:
     """Show all models that were ever used, with the chance per second that they are asked for now."""
+    residents = state.residents
     return [
         Wanted(
-            model,
-            resident.vram_bytes if (resident := state.residents.get(model)) else likely_bytes(state, model),
-            state.usage.hazard(model, state.usage.idle_seconds(model, at)),
+            model, residents[model].vram_bytes if model in residents else likely_bytes(state, model), hazard
         )
-        for model in state.usage.models
+        for model, hazard in state.usage.hazards_now(at)
     ]
 
 
@@ -136,10 +152,10 @@ def costs(state: State, model: str, options: RunnerOptions, at: float) -> Costs:
 
 def likely_bytes(state: State, model: str) -> int:
     """GPU memory that the model took when it was loaded last, else what Ollama's formula says; 0: not known."""
-    sizes = state.learnt(model).bytes_by_num_ctx
+    learnt = state.learnt(model)
+    sizes, facts = learnt.bytes_by_num_ctx, learnt.facts
     if sizes:
         return sizes[next(reversed(sizes))]
-    facts = state.learnt(model).facts
     return facts.estimated_bytes(None, automatic_num_ctx(state.budget.total(state.settings))) if facts else 0
 
 

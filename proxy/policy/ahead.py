@@ -5,7 +5,8 @@ caller's to know. Never loads anything.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from proxy.domain.units import format_bytes, format_duration
 from proxy.policy.belief import Belief, bits
@@ -47,8 +48,7 @@ def room_ahead(memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
     return None if best is None else Ahead(best.model, best_gain, outlook.reason(best, best_gain))
 
 
-@dataclass(frozen=True, slots=True)
-class _Next:
+class _Next(NamedTuple):
     """A model that may be asked for next: its bit if it is resident (else 0), and its share of all hazards."""
 
     model: str
@@ -64,13 +64,13 @@ class _Outlook:
         self.belief = belief
         self._rooms = Rooms(belief)
         bit = {resident.model: 1 << i for i, resident in enumerate(belief.residents)}
-        known = sorted(wanted, key=lambda w: (w.hazard, w.model))
-        hazards = sum(w.hazard for w in known)
+        known = sorted(wanted, key=attrgetter("hazard", "model"))
+        hazards = sum([w.hazard for w in known])
         self._shares = {w.model: w.hazard / hazards for w in known if hazards > 0}
         self._likely = tuple(
-            _Next(w.model, w.bytes, bit.get(w.model, 0), self._shares[w.model])
+            _Next(w.model, w.bytes, bit.get(w.model, 0), share)
             for w in known
-            if self._shares.get(w.model, 0.0) > MIN_SHARE
+            if (share := self._shares.get(w.model, 0.0)) > MIN_SHARE
         )
 
     def next_miss_seconds(self, present: int) -> float:

@@ -107,11 +107,19 @@ class UsageBook:
     def hazards(self, model: str) -> tuple[float, ...]:
         """Chance per second of a request in each idle-age bin; of all models pooled for one never seen."""
         usage = self._usages.get(model)
-        return usage.ages.hazards_beside(self._pooled) if usage else self._pooled.hazards()
+        return usage.ages.hazards_beside(self._pooled.hazards()) if usage else self._pooled.hazards()
 
     def hazard(self, model: str, idle_seconds: float) -> float:
         """Chance per second of a request now, after so long an idle time."""
         return self._hazard_in_bin(model)(bin_of(idle_seconds))
+
+    def hazards_now(self, now: float) -> list[tuple[str, float]]:
+        """Each known model, the longest unused first, and its chance per second of a request now."""
+        pooled = self._pooled.hazards()
+        return [
+            (model, usage.ages.hazard_beside(pooled, bin_of(usage.idle_seconds(now))))
+            for model, usage in self._usages.items()
+        ]
 
     def probability(self, model: str, now: float, horizon_seconds: float) -> float:
         """P(m, H): chance of a request within the horizon, 0 … 1. A model never seen counts as just used."""
@@ -127,10 +135,6 @@ class UsageBook:
         """When its rhythm makes the next request likely at the earliest, Unix seconds; infinity: at no time."""
         usage = self._usages.get(model)
         return usage.last_arrival + next_end(usage.gaps, usage.idle_seconds(now)) if usage else inf
-
-    def loss(self, model: str, now: float, load_seconds: float, weight: float = 1.0) -> float:
-        """Expected seconds of waiting if the model leaves now: load seconds · P(m, H) · weight."""
-        return load_seconds * self.probability(model, now, self.horizon_seconds) * weight
 
     def client_weight(self, model: str) -> float:
         """How much the waiting of who asks next for the model is expected to count; 1 for a model never asked for."""
@@ -222,7 +226,8 @@ class UsageBook:
     def _hazard_in_bin(self, model: str) -> Callable[[int], float]:
         """Reckon single bins, because few decisions need them all."""
         usage = self._usages.get(model)
-        return partial(usage.ages.hazard_beside, self._pooled) if usage else self._pooled.hazard
+        pooled = self._pooled.hazards()
+        return partial(usage.ages.hazard_beside, pooled) if usage else pooled.__getitem__
 
     def _forget_longest_unused(self) -> None:
         while len(self._usages) > self._max_models:

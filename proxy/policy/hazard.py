@@ -48,11 +48,12 @@ class Ages:
     What is new counts more instead of all the past counting less: a gap costs no more than the bins that it crossed.
     """
 
-    __slots__ = ("_events", "_exposure", "_unit")
+    __slots__ = ("_events", "_exposure", "_hazards", "_unit")
 
     def __init__(self, events: Sequence[float], exposure: Sequence[float]) -> None:
         """Begin with these, one figure for each bin."""
         self._events, self._exposure, self._unit = list(events), list(exposure), 1.0
+        self._hazards: tuple[float, ...] = ()
 
     @classmethod
     def none(cls) -> Self:
@@ -77,6 +78,7 @@ class Ages:
     def add(self, gap_seconds: float, decay: float) -> None:
         """Let the past fade by `decay` (above 0, at most 1), then count one gap (>= 0 seconds)."""
         unit = self._unit = self._unit / decay
+        self._hazards = ()
         last = bin_of(gap_seconds)
         for index in range(last):
             self._exposure[index] += WIDTHS[index] * unit
@@ -89,15 +91,17 @@ class Ages:
         """Events per second in a bin; for bins with exposure only, as the pooled ones have."""
         return self._events[index] / max(self._exposure[index], 1e-9 * self._unit)
 
-    def hazard_beside(self, pooled: Self, index: int) -> float:
+    def hazard_beside(self, pooled: Sequence[float], index: int) -> float:
         """Events per second in a bin, with one bin width of the pooled hazard as the prior."""
         width = WIDTHS[index] * self._unit
-        return (self._events[index] + width * pooled.hazard(index)) / (self._exposure[index] + width)
+        return (self._events[index] + width * pooled[index]) / (self._exposure[index] + width)
 
     def hazards(self) -> tuple[float, ...]:
-        """Events per second in each bin."""
-        return tuple(map(self.hazard, range(len(EDGES))))
+        """Events per second in each bin; reckoned once for each gap, because every model asks for the pooled ones."""
+        if not self._hazards:
+            self._hazards = tuple(map(self.hazard, range(len(EDGES))))
+        return self._hazards
 
-    def hazards_beside(self, pooled: Self) -> tuple[float, ...]:
+    def hazards_beside(self, pooled: Sequence[float]) -> tuple[float, ...]:
         """Events per second in each bin, with one bin width of the pooled hazard as the prior."""
         return tuple(self.hazard_beside(pooled, index) for index in range(len(EDGES)))

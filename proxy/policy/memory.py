@@ -4,6 +4,7 @@ Never knows how any of them was measured, and never changes one.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.policy.checks import check_number
 
@@ -88,17 +89,15 @@ class Need:
         check_number("bytes", self.bytes, "bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A known model, resident or not, and its chance per second of being asked for now (`hazard`)."""
+class Wanted(NamedTuple):
+    """A known model, resident or not, and its chance per second of being asked for now (`hazard`).
+
+    Not checked: one is made of each known model at each look ahead.
+    """
 
     model: str
     bytes: int
     hazard: float
-
-    def __post_init__(self) -> None:
-        check_number("bytes", self.bytes, "bytes")
-        check_number("hazard", self.hazard, "per second")
 
 
 @dataclass(frozen=True, slots=True)

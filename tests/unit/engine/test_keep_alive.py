@@ -345,7 +345,7 @@ def test_after_a_few_idle_seconds_the_numbers_stand_in_the_order_of_the_losses_a
             script.ticks()
             _everything_is_carried_out(script)
         state = script.engine.state
-        loss = {r: worth.loss_seconds(state, r, script.at) for r in state.residents}
+        loss = {r: worth.loss(state, r, script.at).seconds for r in state.residents}
         numbers = {r.model: r.written for r in state.residents.values()}
         assert all(300 <= number <= DAY + len(SIZES) for number in numbers.values())
         assert all(numbers[a] < numbers[b] for a in loss for b in loss if loss[a] < loss[b] * (1 - 1e-9))

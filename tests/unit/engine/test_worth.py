@@ -109,7 +109,7 @@ def test_a_weight_makes_a_models_absence_as_much_worse() -> None:
     losses = []
     for weight in (1.0, 3.0):
         script = Transcript(SIZES, [("small", ModelRule(weight=weight))]).warmed("small")
-        losses.append(worth.loss_seconds(script.engine.state, "small:latest", script.at))
+        losses.append(worth.loss(script.engine.state, "small:latest", script.at).seconds)
     assert losses[1] == pytest.approx(3 * losses[0])
 
 
@@ -177,8 +177,8 @@ def test_a_model_counts_more_if_those_ask_for_it_whose_waiting_counts_more() -> 
     state = script.engine.state
     assert worth.weight(state, "middle:latest") == 4.0
     assert worth.weight(state, "other:latest") == 1.0
-    assert worth.loss_seconds(state, "middle:latest", script.at) == pytest.approx(
-        4.0 * worth.loss_seconds(state, "other:latest", script.at)
+    assert worth.loss(state, "middle:latest", script.at).seconds == pytest.approx(
+        4.0 * worth.loss(state, "other:latest", script.at).seconds
     )
 
 

@@ -32,7 +32,7 @@ def memory_of(state):
             model=str(i),
             bytes=n_bytes(state["gib"][i]),
             believed_bytes=n_bytes(believed),
-            loss_seconds=book.loss(str(i), now, state["load"][i]),
+            loss_seconds=state["load"][i] * book.probability(str(i), now, book.horizon_seconds),
             return_probability=book.probability(str(i), now, book.horizon_seconds),
             load_seconds=state["load"][i],
             idle_seconds=book.idle_seconds(str(i), now),
@@ -56,7 +56,10 @@ def test_what_is_learnt_from_arrivals_and_evictions_agrees_with_the_reference(st
     book, now, horizon = book_of(state), state["now"], state["horizon"]
     models = [str(i) for i in range(len(state["gib"]))]
     hazards = [book.hazard(model, book.idle_seconds(model, now)) for model in models]
-    losses = [book.loss(model, now, load) for model, load in zip(models, state["load"], strict=True)]
+    losses = [
+        load * book.probability(model, now, book.horizon_seconds)
+        for model, load in zip(models, state["load"], strict=True)
+    ]
     assert book.horizon_seconds == pytest.approx(horizon)
     assert [book.probability(model, now, horizon) for model in models] == pytest.approx(state["probability"])
     assert hazards == pytest.approx(state["hazard"])

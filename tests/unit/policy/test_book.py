@@ -27,11 +27,11 @@ def test_a_model_asked_for_every_minute_is_expected_within_the_minute():
     assert book.probability("m", last, 20.0) < 0.1
 
 
-def test_the_loss_is_load_seconds_times_chance_times_weight():
-    book = used_every(60.0)
-    now = 5000.0
-    chance = book.probability("m", now, book.horizon_seconds)
-    assert book.loss("m", now, 8.0, weight=2.0) == pytest.approx(8.0 * chance * 2.0)
+def test_the_hazards_of_all_known_models_are_those_of_each_one():
+    book = used_every(500.0, model="n", book=used_every(60.0))
+    each = [(model, book.hazard(model, book.idle_seconds(model, 9000.0))) for model in book.models]
+    assert book.hazards_now(9000.0) == each
+    assert len(each) == 2
 
 
 def test_the_waiting_of_who_asks_for_a_model_counts_as_it_did_lately():
@@ -122,7 +122,7 @@ def test_what_was_learnt_survives_json():
     book.evicted(90.0)
     again = UsageBook.from_state(json.loads(json.dumps(book.to_state())))
     assert again.to_state() == book.to_state()
-    assert again.loss("m", 9000.0, 5.0) == book.loss("m", 9000.0, 5.0)
+    assert again.probability("m", 9000.0, 5.0) == book.probability("m", 9000.0, 5.0)
 
 
 def test_a_state_with_more_models_than_allowed_keeps_the_latest():

@@ -57,7 +57,7 @@ def test_a_gap_of_months_counts_in_full_in_the_open_bin():
 
 def test_without_a_past_of_its_own_the_hazard_is_the_pooled_one():
     pooled = Ages.prior()
-    assert Ages.none().hazards_beside(pooled) == pytest.approx(pooled.hazards())
+    assert Ages.none().hazards_beside(pooled.hazards()) == pytest.approx(pooled.hazards())
     assert pooled.hazard(0) == pytest.approx(0.02 / WIDTHS[0])
 
 
@@ -66,7 +66,7 @@ def test_its_own_past_outweighs_one_bin_width_of_the_pooled_hazard():
     for _ in range(3):
         ages.add(5.0, decay=1.0)
     # three events in 15 s, beside a prior of 10 s at 0.002 per second
-    assert ages.hazards_beside(Ages.prior())[0] == pytest.approx((3 + 10 * 0.002) / (15 + 10))
+    assert ages.hazards_beside(Ages.prior().hazards())[0] == pytest.approx((3 + 10 * 0.002) / (15 + 10))
 
 
 def test_the_past_of_ten_thousand_gaps_fades_as_that_of_two() -> None:
@@ -78,3 +78,11 @@ def test_the_past_of_ten_thousand_gaps_fades_as_that_of_two() -> None:
             ages.add(5.0, decay=0.98)
     assert long_ago.events == pytest.approx(just_now.events)
     assert long_ago.exposure == pytest.approx(just_now.exposure)
+
+
+def test_the_hazards_follow_each_new_gap() -> None:
+    ages = Ages.prior()
+    before = ages.hazards()
+    ages.add(5.0, decay=0.9)
+    assert ages.hazards() == tuple(map(ages.hazard, range(len(EDGES))))
+    assert ages.hazards()[0] > before[0]

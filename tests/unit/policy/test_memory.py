@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.policy import Memory, Need, Wanted
+from proxy.policy import Memory, Need
 from tests.unit.policy.values import memory, resident
 
 
@@ -38,8 +38,6 @@ def test_memory_refuses_a_negative_budget_or_settling():
         Memory(budget_bytes=None, max_models=1, settle_seconds=-0.1, residents=())
 
 
-def test_needs_and_wants_refuse_negative_numbers():
+def test_needs_refuse_negative_numbers():
     with pytest.raises(ValueError, match="bytes must be"):
         Need("a", -1)
-    with pytest.raises(ValueError, match="hazard must be"):
-        Wanted("a", 1, -0.1)

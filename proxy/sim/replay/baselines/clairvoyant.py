@@ -47,7 +47,7 @@ class Clairvoyant(Adaptive):
     def room_ahead(self, memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
         """Make room for the very next request, if that saves waiting."""
         following = min(wanted, key=lambda w: (self._next_use(w.model), w.model), default=None)
-        certain = [replace(w, hazard=1.0 if w is following else 0.0) for w in wanted]
+        certain = [w._replace(hazard=1.0 if w is following else 0.0) for w in wanted]
         return super().room_ahead(self._foreseen(memory), certain)
 
     def warm_up(self, memory: Memory, soon: Sequence[Soon]) -> WarmUp | None:  # noqa: ARG002 - Policy's signature
