@@ -38,6 +38,8 @@ class Budget:
     def with_fit(self, used: int) -> Budget:
         """Residents of `used` bytes are on the GPU as a whole."""
         refuted = self.spilled_at is not None and used > self.spilled_at
+        if used <= self.fitted and not refuted:
+            return self
         return replace(self, fitted=max(self.fitted, used), spilled_at=None if refuted else self.spilled_at)
 
     def with_spill(self, on_gpu: int) -> Budget:

@@ -207,7 +207,8 @@ class Engine:
         state = self.state
         if event.settings.settle_seconds != state.settings.settle_seconds:
             state.settle_seconds = event.settings.settle_seconds
-        state.settings, state.policy, state.changed_at = event.settings, make_policy(event.settings), event.at
+        state.settings, state.policy = event.settings, make_policy(event.settings)
+        state.changed(event.at)
 
     def _ask_to_be_woken(self, event: Event) -> None:
         state = self.state

@@ -23,11 +23,13 @@ _HOLDS_SECONDS = 5.0
 def decide(state: State, model: str, at: float) -> int:
     """Return the keep_alive in seconds that the model is worth now: finite, in the order of the residents' losses.
 
-    A decision holds for five seconds, unless residents or settings change: a busy model need not be reckoned each time.
+    A decision holds for five seconds, unless residents or settings change: a busy model need not be reckoned each time,
+    nor for each of those who waited for it together.
     """
     learnt = state.learnt(model)
-    if not (at - _HOLDS_SECONDS < learnt.decided_at and state.changed_at < learnt.decided_at):
-        learnt.decided, learnt.decided_at = _reckon(state, model, at), at
+    just_now = learnt.decided_at == at and learnt.decided_after == state.changes
+    if not just_now and not at - _HOLDS_SECONDS < learnt.decided_at > state.changed_at:
+        learnt.decided, learnt.decided_at, learnt.decided_after = _reckon(state, model, at), at, state.changes
     return learnt.decided
 
 

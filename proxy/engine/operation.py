@@ -147,7 +147,7 @@ def _load(state: State, operation: Operation, at: float) -> None:
 
 def unloaded(state: State, model: str, error: str | None, at: float) -> None:
     """An unload of ours is over."""
-    state.changed_at = at
+    state.changed(at)
     operation = state.operation
     if error is not None:
         if operation is not None and operation.victims and operation.victims[0] == model:
@@ -176,7 +176,7 @@ def gone(state: State, resident: Resident, cause: Cause, at: float) -> None:
 def loaded(state: State, model: str, seconds: float, error: str | None, at: float) -> None:
     """A load of ours is over."""
     operation = state.operation
-    state.changed_at = at
+    state.changed(at)
     if operation is None or operation.model != model or operation.stage is not Stage.LOADING:
         return
     if error is not None or operation.loads is None:

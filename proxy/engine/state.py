@@ -163,6 +163,7 @@ class Learnt:
         warmed_at: when a warm-up of it was decided on that is not judged yet, unix seconds; None: none is.
         warmed: whether that was carried out; else it is judged as if.
         warm_ups: whether the last ones were used.
+        decided: its keep_alive, decided at `decided_at`, after so many of the state's changes.
         answered_at: when its last answer was over, unix seconds.
         comes_back_soon: share of its requests that arrive right after an answer, lately; see `turn`.
     """
@@ -182,6 +183,7 @@ class Learnt:
     kept_because: str = ""
     decided: int = 0
     decided_at: float = -math.inf
+    decided_after: int = 0
     decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=_MAX_DECISIONS))
 
 
@@ -210,6 +212,7 @@ class State:
     last_unload_at: float = -math.inf
     last_write_at: float = -math.inf
     changed_at: float = -math.inf
+    changes: int = 0
     out: list[Effect] = field(default_factory=list)
     _learnt: OrderedDict[str, Learnt] = field(default_factory=OrderedDict)
 
@@ -223,6 +226,11 @@ class State:
         else:
             self._learnt.move_to_end(model)
         return known
+
+    def changed(self, at: float) -> None:
+        """Take note that residents or settings are no longer what they were."""
+        self.changed_at = at
+        self.changes += 1
 
     def emit(self, *effects: Effect) -> None:
         """Add effects to what the current event causes."""
