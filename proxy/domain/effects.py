@@ -104,8 +104,7 @@ class Observe:
     """Ask `/api/ps` now."""
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(NamedTuple):
     """Send a Tick at this time; a later WakeAt replaces an earlier one."""
 
     at: float

@@ -123,8 +123,7 @@ def automatic_num_ctx(total_bytes: int | None) -> int:
     return 262_144 if gib >= 47 else 32_768 if gib >= 23 else 4_096  # noqa: PLR2004 - Ollama's own thresholds
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedResident:
+class ObservedResident(NamedTuple):
     """One line of `/api/ps`.
 
     Attributes:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 REGRET_SECONDS = 300.0
 _DRIVER_LAG_SECONDS = 5.0
+_ABOUT_REQUESTS = (RequestArrived, RequestEnded)  # a union would be built anew at each event
 
 
 def make_policy(settings: EngineSettings) -> Policy:
@@ -214,7 +215,7 @@ class Engine:
         state = self.state
         if event.at < self._wake_at <= event.at + IDLE_SECONDS and not state.held:
             return  # nothing can become due before that tick
-        if isinstance(event, RequestArrived | RequestEnded) and not state.held:
+        if isinstance(event, _ABOUT_REQUESTS) and not state.held:
             at = event.at + IDLE_SECONDS  # nothing can become due before; that tick reckons when the rest does
         else:
             at = self._idle.wake_at(state)

@@ -84,7 +84,8 @@ class IdleWork:
         return self.looked_at
 
     def _look_ahead(self, state: State, at: float) -> None:
-        ahead = state.policy.room_ahead(worth.memory(state, at), worth.wanted(state, at))
+        policy = state.policy
+        ahead = policy.room_ahead(worth.memory(state, at), worth.wanted(state, at)) if policy.looks_ahead else None
         self.looked_at = at
         if ahead is None:
             self.pause_seconds = min(_RAREST_LOOK_SECONDS, 2 * self.pause_seconds)

@@ -15,6 +15,8 @@ from proxy.policy.warm import warm_up
 class Adaptive:
     """The rule of POLICY.md, whole."""
 
+    looks_ahead = True
+
     def make_room(self, memory: Memory, need: Need) -> Room:
         """Choose the set of victims of least cost."""
         return make_room(memory, need)

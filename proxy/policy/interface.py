@@ -10,6 +10,11 @@ from proxy.policy.ttl import Stay, Ttl
 class Policy(Protocol):
     """Pure decisions: the same values in, the same decision out, in whatever order the residents come."""
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `room_ahead` ever chooses anyone; where not, it need not be asked."""
+        ...
+
     def make_room(self, memory: Memory, need: Need) -> Room:
         """Choose who leaves so that the needed model can be loaded; never a pinned one."""
         ...

@@ -41,6 +41,8 @@ def one_by_one(memory: Memory, need: Need, worth: Callable[[Resident], float]) -
 class Lru:
     """Least recently used first; busy models after all idle ones."""
 
+    looks_ahead = False
+
     def make_room(self, memory: Memory, need: Need) -> Room:
         """Choose victims in the order of last use until the plain rule lets the model in."""
         return one_by_one(memory, need, attrgetter("last_used_at"))

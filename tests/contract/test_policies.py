@@ -132,6 +132,7 @@ def test_of_equal_residents_no_more_leave_than_have_to(policy, count):
 def test_only_an_idle_resident_that_is_not_pinned_leaves_ahead_of_need(policy, state, need):
     ahead = policy.room_ahead(state, [*wanted_of(state), Wanted("needed", need.bytes, 1.0)])
     movable = {resident.model for resident in state.residents if not (resident.pinned or resident.busy)}
+    assert policy.looks_ahead or ahead is None
     assert ahead is None or (ahead.victim in movable and ahead.gain_seconds > 0 and ahead.victim in ahead.reason)
 
 

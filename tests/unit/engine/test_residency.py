@@ -88,7 +88,7 @@ def test_ps_that_lags_a_few_seconds_behind_is_no_sign_of_others() -> None:
     script = Transcript(SIZES).warmed("small")
     resident = script.engine.state.residents["small:latest"]
     before = resident.written, resident.expires_at
-    script.ps(replace(script.line("small"), expires_at=resident.expires_at - 5))
+    script.ps(script.line("small")._replace(expires_at=resident.expires_at - 5))
     assert (resident.written, resident.expires_at) == before
 
 

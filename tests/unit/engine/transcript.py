@@ -95,7 +95,7 @@ class Transcript:
     def ps(self, *lines: ObservedResident, asked_at: float | None = None) -> list[fx.Effect]:
         """`/api/ps` shows these, or else what was loaded so far, with the times that our keep_alives lead to."""
         ours = {r.shown: r.expires_at for r in self.engine.state.residents.values() if r.written is not None}
-        loaded = (replace(line, expires_at=ours.get(name, line.expires_at)) for name, line in self.resident.items())
+        loaded = (line._replace(expires_at=ours.get(name, line.expires_at)) for name, line in self.resident.items())
         shown = tuple(lines) or tuple(loaded)
         return self.happens(ev.ResidentsObserved(self.at, self.at if asked_at is None else asked_at, shown))
 
