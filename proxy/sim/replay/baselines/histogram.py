@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import accumulate
-from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Final
 
 from proxy.domain.units import format_duration
@@ -41,7 +40,9 @@ class _IdleTimes:
         """Whether few bins stand out, and most idle times are within them."""
         inside = sum(self.bins)
         mostly_inside = self.beyond <= _MOST_BEYOND * (inside + self.beyond)
-        return bool(inside) and mostly_inside and pstdev(self.bins) >= _REPRESENTATIVE * fmean(self.bins)
+        # their deviation is at least twice their mean, both squared and multiplied out
+        stand_out = _BINS * sum([count * count for count in self.bins]) >= (1 + _REPRESENTATIVE**2) * inside**2
+        return bool(inside) and mostly_inside and stand_out
 
     def tail_seconds(self) -> float:
         """The end of the minute below which 99 % of the idle times lie."""
