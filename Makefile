@@ -18,9 +18,9 @@ run: .venv/installed ## the proxy in front of the Ollama it finds, or of a simul
 demo: .venv/installed ## a simulated Ollama, the proxy and a day of traffic in 24 minutes, with the page to look at
 	@.venv/bin/keepwarm demo --traffic --speed 60 --load-speed 500MiB
 
-test: ## everything but the soak: lint, unit, faults, monitoring, browser, deploy, e2e, image; installs what it needs (CI runs this)
+test: ## everything: lint, unit, faults, soak, monitoring, browser, deploy, e2e, image; installs what it needs (CI runs this)
 	@rm -f build/not-run
-	@$(MAKE) --no-print-directory lint unit faults monitoring browser deploy e2e image
+	@$(MAKE) --no-print-directory lint unit faults soak monitoring browser deploy e2e image
 	@if [ -s build/not-run ]; then echo "====== NOT RUN on this machine:"; cat build/not-run; else echo "====== all parts ran"; fi
 
 lint: .venv/ready ## ruff, mypy, import-linter

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LONGEST_LAG_SECONDS = 0.05
 MOST_GROWTH_BYTES = 7 * 2**20
-"""From the second third to the last: what is bounded has filled up after four minutes, 3 to 5 MiB come before that."""
+"""From the second third to the last: what is bounded has filled up after four minutes, some 4 MiB come before that."""
 MEMORY = {"budget": "80GiB", "max_models": 12, "settle": "20ms"}
 EXPLAINS = {
     "break_stream_after_chunks": {"cut"},

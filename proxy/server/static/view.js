@@ -152,7 +152,10 @@ function waits(state) {
   });
   const saved = typeof state.saved === "number" ? state.saved : state.saved?.seconds;
   at("saved").hidden = typeof saved !== "number";
-  if (typeof saved === "number") setText(at("saved"), savedWords(saved));
+  if (typeof saved === "number") {
+    setText(at("saved"), savedWords(saved));
+    at("saved").classList.toggle("worse", saved < 0);
+  }
 }
 
 function savedWords(seconds) {
