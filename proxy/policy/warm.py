@@ -15,7 +15,7 @@ from proxy.policy.room import Rooms
 HORIZON_SECONDS = 30.0
 """How far ahead a load has to pay."""
 
-MIN_CHANCE = 0.5
+MIN_CHANCE = 0.65
 """What is less likely to be asked for within the horizon is not loaded ahead."""
 
 MIN_STEADY_CHANCE = 0.25
