@@ -76,4 +76,5 @@ def _shown(state: State, model: str, at: float, *, may_load: bool) -> Soon:
         chance=state.usage.chance_soon(model, at, WARM_UP_HORIZON_SECONDS),
         weight=worth.weight(state, model),
         may_load=may_load,
+        steady=state.usage.steady(model),
     )

@@ -129,12 +129,19 @@ class UsageBook:
         """P(a request within a short horizon), 0 … 1, by the model's own last gaps rather than by wide bins."""
         otherwise = self.probability(model, now, horizon_seconds)
         usage = self._usages.get(model)
-        return chance_within(usage.gaps, usage.idle_seconds(now), horizon_seconds, otherwise) if usage else otherwise
+        if usage is None:
+            return otherwise
+        return chance_within(usage.foretold.gaps, usage.idle_seconds(now), horizon_seconds, otherwise)
+
+    def steady(self, model: str) -> bool:
+        """Whether the model is asked for by a schedule."""
+        usage = self._usages.get(model)
+        return usage is not None and usage.foretold.steady
 
     def next_due(self, model: str, now: float) -> float:
         """When its rhythm makes the next request likely at the earliest, Unix seconds; infinity: at no time."""
         usage = self._usages.get(model)
-        return usage.last_arrival + next_end(usage.gaps, usage.idle_seconds(now)) if usage else inf
+        return usage.last_arrival + next_end(usage.foretold.gaps, usage.idle_seconds(now)) if usage else inf
 
     def client_weight(self, model: str) -> float:
         """How much the waiting of who asks next for the model is expected to count; 1 for a model never asked for."""

@@ -104,8 +104,8 @@ class Wanted(NamedTuple):
 class Soon:
     """A known model, resident or not, and its chance (0 … 1) of being asked for within the horizon of warm-ups.
 
-    `load_seconds` is what loading it takes, `weight` how much worse than for others it is to wait for it, and
-    `may_load` says whether it may be loaded ahead of use.
+    `load_seconds` is what loading it takes, `weight` how much worse than for others it is to wait for it, `may_load`
+    says whether it may be loaded ahead of use, and `steady` whether the chance follows from a schedule of its own.
     """
 
     model: str
@@ -114,6 +114,7 @@ class Soon:
     chance: float
     weight: float
     may_load: bool
+    steady: bool = False
 
     def __post_init__(self) -> None:
         check_number("bytes", self.bytes, "bytes")

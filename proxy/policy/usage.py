@@ -11,7 +11,7 @@ from typing import Self
 
 from proxy.policy.contexts import Contexts
 from proxy.policy.hazard import Ages
-from proxy.policy.rhythm import KEPT_GAPS
+from proxy.policy.rhythm import KEPT_GAPS, Foretold, foretell
 from proxy.policy.state import State, ages_from, ages_state, mapping, number, number_or_none, numbers
 
 _MODEL_DECAY = 0.98
@@ -52,6 +52,14 @@ class Usage:
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_GAPS))
     client_weight: float | None = None
     contexts: Contexts = field(default_factory=Contexts)
+    _foretold: Foretold | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def foretold(self) -> Foretold:
+        """What the last gaps foretell of the next one."""
+        if self._foretold is None:
+            self._foretold = foretell(tuple(self.gaps))
+        return self._foretold
 
     def arrived(self, at: float, client_weight: float = 1.0) -> None:
         """Count a request."""
@@ -64,6 +72,7 @@ class Usage:
         gap_seconds = self.idle_seconds(at)
         self.ages.add(gap_seconds, _MODEL_DECAY)
         self.gaps.append(gap_seconds)
+        self._foretold = None
         self.arrived(at, client_weight)
         return gap_seconds
 

@@ -12,11 +12,14 @@ from proxy.policy.belief import Belief
 from proxy.policy.memory import Memory, Resident, Soon, WarmUp
 from proxy.policy.room import Rooms
 
-HORIZON_SECONDS = 40.0
+HORIZON_SECONDS = 30.0
 """How far ahead a load has to pay."""
 
-MIN_CHANCE = 0.5
+MIN_CHANCE = 0.65
 """What is less likely to be asked for within the horizon is not loaded ahead."""
+
+MIN_STEADY_CHANCE = 0.25
+"""The same for a model that is asked for by a schedule: its chances are to be trusted."""
 
 MIN_GAIN_SECONDS = 0.3
 """A smaller gain is not worth a load."""
@@ -47,7 +50,8 @@ def warm_up(memory: Memory, soon: Sequence[Soon]) -> WarmUp | None:
 
 def _eligible(model: Soon, memory: Memory) -> bool:
     loaded = any(resident.model == model.model for resident in memory.residents)
-    return model.may_load and model.chance >= MIN_CHANCE and model.bytes > 0 and not loaded
+    likely = model.chance >= (MIN_STEADY_CHANCE if model.steady else MIN_CHANCE)
+    return model.may_load and likely and model.bytes > 0 and not loaded
 
 
 class _Outlook:

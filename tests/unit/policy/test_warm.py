@@ -11,9 +11,16 @@ from tests.unit.policy.values import GIB, memory, resident
 
 
 def soon(
-    model: str, gib: float = 4, *, chance: float = 0.9, load: float = 5.0, weight: float = 1.0, may_load: bool = True
+    model: str,
+    gib: float = 4,
+    *,
+    chance: float = 0.9,
+    load: float = 5.0,
+    weight: float = 1.0,
+    may_load: bool = True,
+    steady: bool = False,
 ) -> Soon:
-    return Soon(model, round(gib * GIB), load, chance, weight, may_load)
+    return Soon(model, round(gib * GIB), load, chance, weight, may_load, steady)
 
 
 def test_a_model_that_is_due_is_loaded_into_free_memory() -> None:
@@ -27,6 +34,12 @@ def test_what_is_unlikely_or_may_not_be_loaded_or_is_resident_is_left_alone() ->
     assert warm_up(memory(), [soon("due", chance=0.2)]) is None
     assert warm_up(memory(), [soon("due", may_load=False)]) is None
     assert warm_up(memory(resident("due")), [soon("due")]) is None
+
+
+def test_of_a_model_with_a_schedule_a_smaller_chance_is_believed() -> None:
+    assert warm_up(memory(), [soon("due", chance=0.3)]) is None
+    assert warm_up(memory(), [soon("due", chance=0.3, steady=True)]) is not None
+    assert warm_up(memory(), [soon("due", chance=0.2, steady=True)]) is None
 
 
 def test_a_model_that_is_not_due_makes_room_for_one_that_is() -> None:
