@@ -127,6 +127,8 @@ def _stay(state: State, model: str, rule: EffectiveRule, at: float) -> Stay:
         min_seconds=rule.min_seconds,
         max_seconds=rule.max_seconds,
         model=model,
+        began=at,
+        day_factors=state.usage.day_factors,
     )
 
 

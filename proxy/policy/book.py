@@ -10,6 +10,7 @@ from typing import Self
 
 from proxy.policy.checks import check_number
 from proxy.policy.contexts import Asked
+from proxy.policy.day import DayRhythm, tells_of_the_day
 from proxy.policy.hazard import Ages, bin_of, chance
 from proxy.policy.load_times import PRIOR, Line, LoadTimes
 from proxy.policy.rhythm import chance_within, next_end
@@ -31,6 +32,7 @@ class UsageBook:
         self._max_models = max_models
         self._usages: dict[str, Usage] = {}  # in the order of use, the longest unused first
         self._pooled = Ages.prior()
+        self._day = DayRhythm()
         self._from_disk, self._from_page_cache = LoadTimes(), LoadTimes()
         self._last_eviction: float | None = None
         self._eviction_gap_seconds = START_HORIZON_SECONDS
@@ -60,6 +62,10 @@ class UsageBook:
             usage = Usage(first_arrival=at, last_arrival=at)
             usage.arrived(at, client_weight)
         else:
+            idle_seconds = usage.idle_seconds(at)
+            if tells_of_the_day(idle_seconds):  # few gaps do
+                hazards = usage.ages.hazards_beside(self._pooled.hazards())
+                self._day.add(usage.last_arrival, idle_seconds, hazards)
             self._pooled.add(usage.came_back(at, client_weight), _POOLED_DECAY)
         self._usages[model] = usage
         self._forget_longest_unused()
@@ -108,6 +114,11 @@ class UsageBook:
         """Chance per second of a request in each idle-age bin; of all models pooled for one never seen."""
         usage = self._usages.get(model)
         return usage.ages.hazards_beside(self._pooled.hazards()) if usage else self._pooled.hazards()
+
+    @property
+    def day_factors(self) -> tuple[float, ...]:
+        """How many times as likely as by idle age alone a request is in each part of the day."""
+        return self._day.factors
 
     def hazard(self, model: str, idle_seconds: float) -> float:
         """Chance per second of a request now, after so long an idle time."""
@@ -202,6 +213,7 @@ class UsageBook:
         return {
             "version": STATE_VERSION,
             "pooled": ages_state(self._pooled),
+            "day": self._day.to_state(),
             "last_eviction": self._last_eviction,
             "eviction_gap_seconds": self._eviction_gap_seconds,
             "loads_from_disk": self._from_disk.to_state(),
@@ -220,6 +232,8 @@ class UsageBook:
             raise ValueError(f"version must be {STATE_VERSION}, got {state.get('version')!r}")
         book = cls(max_models)
         book._pooled = ages_from(state, "pooled")
+        if "day" in state:  # earlier versions did not learn it
+            book._day = DayRhythm.from_state(mapping(state, "day"))
         book._last_eviction = number_or_none(state, "last_eviction")
         book._eviction_gap_seconds = number(state, "eviction_gap_seconds")
         if "loads_from_disk" in state:  # earlier versions did not learn them

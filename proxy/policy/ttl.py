@@ -3,13 +3,14 @@
 Never asks who else wants the room: that is the business of making room.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from math import exp, inf
+from math import exp, expm1
 
 from proxy.domain.units import GIB, format_bytes, format_duration
 from proxy.policy.checks import check_number
-from proxy.policy.hazard import EDGES, chance
+from proxy.policy.day import ANY_TIME, pieces
+from proxy.policy.hazard import EDGES
 
 _HOUR_SECONDS = 3600.0
 _MAX_RENT_IN_LOADS = 2.0
@@ -27,6 +28,8 @@ class Stay:
         min_seconds: floor of the TTL.
         max_seconds: ceiling of the TTL, at least the floor.
         model: canonical name, for policies that remember more of it.
+        began: when it is used, Unix seconds.
+        day_factors: how many times as likely a request is in each part of the day.
     """
 
     hazards: tuple[float, ...]
@@ -36,6 +39,8 @@ class Stay:
     min_seconds: float
     max_seconds: float
     model: str = ""
+    began: float = 0.0
+    day_factors: tuple[float, ...] = ANY_TIME
 
     def __post_init__(self) -> None:
         check_number("bytes", self.bytes, "bytes")
@@ -70,13 +75,13 @@ class Ttl:
 def priced_ttl(stay: Stay) -> Ttl:
     """The T that minimises λ·bytes·E[min(X,T)] + load·P(X>T), at most 2·load/(λ·bytes), within floor and ceiling.
 
-    X is the gap to the next request. With a constant hazard in each bin the least cost lies at a bin's edge.
+    X is the gap to the next request. While the hazard is constant, it either pays to stay on or it does not: the least
+    cost lies where the hazard changes.
     """
     if stay.rent == 0:
         return Ttl(stay.max_seconds, f"kept {format_duration(stay.max_seconds)}: memory has no price")
-    worth_seconds = min(_best_edge(stay), _MAX_RENT_IN_LOADS * stay.load_seconds / stay.rent)
-    seconds = stay.clamp(worth_seconds)
-    returns = chance(stay.hazards.__getitem__, 0.0, seconds)
+    seconds = stay.clamp(_best(stay))
+    returns = 1.0 - exp(-sum(hazard * (high - low) for low, high, hazard in _hazards(stay, seconds)))
     bound = {stay.min_seconds: " (the minimum)", stay.max_seconds: " (the maximum)"}.get(seconds, "")
     return Ttl(
         seconds,
@@ -86,16 +91,22 @@ def priced_ttl(stay: Stay) -> Ttl:
     )
 
 
-def _best_edge(stay: Stay) -> float:
-    """The bin edge of least cost, seconds; the last edge bounds it at a week."""
+def _best(stay: Stay) -> float:
+    """The T of least cost up to the ceiling: where a hazard ends, or the ceiling itself."""
+    ceiling_seconds = min(stay.max_seconds, _MAX_RENT_IN_LOADS * stay.load_seconds / stay.rent)
     still_away, rent_seconds = 1.0, 0.0
-    best_cost, best = inf, 0.0
-    for index, (low, high) in enumerate(pairwise(EDGES)):
+    best_cost, best = stay.load_seconds, 0.0
+    for low, high, hazard in _hazards(stay, ceiling_seconds):
+        asked = -expm1(-hazard * (high - low))
+        rent_seconds += stay.rent * still_away * (asked / hazard if hazard > 0 else high - low)
+        still_away *= 1.0 - asked
         cost = rent_seconds + stay.load_seconds * still_away
         if cost < best_cost:
-            best_cost, best = cost, low
-        hazard, width = stay.hazards[index], high - low
-        away_after = still_away * exp(-hazard * width)
-        rent_seconds += stay.rent * ((still_away - away_after) / hazard if hazard > 0 else still_away * width)
-        still_away = away_after
-    return EDGES[-1] if rent_seconds + stay.load_seconds * still_away < best_cost else best
+            best_cost, best = cost, high
+    return best
+
+
+def _hazards(stay: Stay, end_seconds: float) -> Iterator[tuple[float, float, float]]:
+    """Idle ages between which the hazard is constant, and that hazard; for a week at most."""
+    for low, high, index, part in pieces(stay.began, min(end_seconds, EDGES[-1])):
+        yield low, high, stay.hazards[index] * (1.0 if part is None else stay.day_factors[part])

@@ -1,10 +1,13 @@
 """TTLs and the keep_alive numbers made of them, for any hazards and losses."""
 
-from hypothesis import given
+from math import exp, expm1
+
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.policy import Adaptive, Kept, Stay, ranked_keep_alive
-from proxy.policy.hazard import EDGES
+from proxy.policy.day import PARTS, DayRhythm
+from proxy.policy.hazard import EDGES, bin_of
 
 GIB = 2**30
 HAZARDS = st.lists(st.just(0.0) | st.floats(1e-9, 1.0), min_size=len(EDGES), max_size=len(EDGES)).map(tuple)
@@ -12,6 +15,47 @@ LOADS = st.floats(0.0, 600.0)
 PRICES = st.just(0.0) | st.floats(1e-6, 100.0)
 BYTES = st.integers(0, 100 * GIB)
 BOUNDS = st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1e6)).map(sorted)
+
+
+FACTORS = st.lists(st.floats(0.01, 20.0), min_size=PARTS, max_size=PARTS).map(tuple)
+TIMES = st.floats(0.0, 4e9)
+
+
+def cost(stay, seconds):
+    """λ·bytes·E[min(X,T)] + load·P(X>T), summed up in small steps whose hazard is that at their middle."""
+    step, still_away, rent = 150.0, 1.0, 0.0
+    for number in range(int(seconds // step)):
+        age = (number + 0.5) * step
+        factor = stay.day_factors[int((stay.began + age) % 86400 * PARTS / 86400)] if age >= 1200 else 1.0
+        hazard = stay.hazards[bin_of(age)] * factor
+        rent += stay.rent * still_away * (-expm1(-hazard * step) / hazard if hazard else step)
+        still_away *= exp(-hazard * step)
+    return rent + stay.load_seconds * still_away
+
+
+@given(st.lists(st.floats(0.0, 3e-4), min_size=len(EDGES), max_size=len(EDGES)), FACTORS, st.integers(0, 23), PRICES)
+def test_no_other_ttl_costs_less(hazards, factors, hour, price):
+    assume(price > 0)
+    hazards[:5] = [0.0] * 5  # nothing changes within a step
+    stay = Stay(tuple(hazards), 8 * GIB, 6.0, price, 0.0, 36000.0, began=hour * 3600.0, day_factors=factors)
+    limit = min(36000.0, 2 * stay.load_seconds / stay.rent)
+    chosen = Adaptive().ttl(stay).seconds
+    assume(chosen % 150 == 0)  # else it is the limit by its rent, which no step ends at
+    assert cost(stay, chosen) <= min(cost(stay, other) for other in range(0, int(limit) + 1, 600)) + 1e-6
+
+
+@given(HAZARDS, FACTORS, TIMES, BYTES, LOADS, PRICES, BOUNDS)
+def test_a_ttl_lies_within_its_bounds_at_any_time_of_the_day(hazards, factors, began, n_bytes, load, price, bounds):
+    stay = Stay(hazards, n_bytes, load, price, *bounds, began=began, day_factors=factors)
+    assert bounds[0] <= Adaptive().ttl(stay).seconds <= bounds[1]
+
+
+@given(st.lists(st.tuples(TIMES, st.floats(1200.0, 7 * 86400.0), HAZARDS), max_size=30))
+def test_a_rhythm_stays_above_0_and_finite(gaps):
+    rhythm = DayRhythm()
+    for began, gap, hazards in gaps:
+        rhythm.add(began, gap, hazards)
+    assert all(0 < factor < 10 for factor in rhythm.factors)
 
 
 @given(HAZARDS, BYTES, LOADS, PRICES, BOUNDS)

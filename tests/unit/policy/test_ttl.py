@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from proxy.policy.hazard import EDGES
@@ -36,6 +38,15 @@ def test_a_model_stays_as_long_as_its_hazard_times_reload_exceeds_its_rent():
 def test_a_quiet_stretch_is_bridged_when_a_likely_use_lies_behind_it():
     hazards = tuple(0.05 if edge in {60.0, 120.0} else 0.0 for edge in EDGES)
     assert priced_ttl(stay(hazards, price=1.0)).seconds == 300
+
+
+def test_a_model_stays_over_the_noon_but_not_over_the_night():
+    hazards = tuple(1 / (4 * HOUR) if edge >= 1200 else 0.0 for edge in EDGES)
+    in_the_morning = Stay(hazards, 5 * GIB, 6.0, 0.2, 0.0, DAY, began=9 * HOUR, day_factors=(0.1,) * 3 + (2.0,) * 5)
+    in_the_evening = replace(in_the_morning, began=23.5 * HOUR)
+    assert priced_ttl(in_the_morning).seconds > 4 * HOUR
+    assert priced_ttl(in_the_evening).seconds == 0.0
+    assert "asked for within that time 0%" in priced_ttl(in_the_evening).reason
 
 
 def test_a_model_never_stays_longer_than_two_loads_are_worth():
