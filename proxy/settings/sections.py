@@ -177,7 +177,8 @@ class Memory(Section):
     price: Duration = key(
         "5ms",
         "Waiting that one GiB of idle GPU memory is worth per hour: a model is let go when keeping it costs more\n"
-        "than it is likely to save. Thrifty: 50ms. 0: memory is given back only when someone needs it.",
+        "than it is likely to save. For one person about as thrifty as a timer of 20 hours at 5ms, 10 hours at 20ms,\n"
+        "3 hours at 50ms, half an hour at 250ms. 0: memory is given back only when someone needs it.",
     )
     settle: Duration = key(
         "500ms",
