@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 PATIENCE_SECONDS = 30
+HEARD_SECONDS = 0.1
+"""After a request's end the scheduler may hear of it later than the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,8 @@ class Ollama:
         }
 
     async def left(self, model: str) -> float:
-        """The seconds until a loaded model expires."""
+        """The seconds until a loaded model expires, by the last request that is over."""
+        await asyncio.sleep(HEARD_SECONDS)
         return float((await self.ps())[model]["left"])
 
     @asynccontextmanager
