@@ -21,6 +21,8 @@ _SHORTEST_SECONDS = 1e-9
 _READ = {key: b'"%s"' % key.encode() for key in ("model", "keep_alive", "options", "shift", "prompt", "messages")}
 """The keys that matter, and how they are written."""
 
+_CHANGED = frozenset({"keep_alive", "options"})
+
 _NO_OPTIONS = RunnerOptions()
 _NOWHERE = Member("", 0, 0)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -45,7 +47,7 @@ class ModelBody:
     def __init__(self, endpoint: Endpoint, content: bytes) -> None:
         self._content = content
         values = _plain_values(content) or _values(content)
-        self._keys = {key for key, _ in values}
+        self._members = _changeable(content) if any(key in _CHANGED for key, _ in values) else []
         self.request = _request(endpoint, _fields(values))
 
     def with_values(self, keep_alive: int | KeepAlive, num_ctx: int | None = None) -> bytes:
@@ -66,13 +68,13 @@ class ModelBody:
 
     def _keep_alive_edits(self, keep_alive: int | KeepAlive) -> list[_Edit]:
         value = b"null" if isinstance(keep_alive, KeepAlive) else b"%d" % keep_alive
-        asked = [_Edit(member.start, member.end, value) for member in self._members("keep_alive")]
+        asked = [_Edit(member.start, member.end, value) for member in self._members if member.key == "keep_alive"]
         return asked if asked or value == b"null" else [self._added(b'"keep_alive":' + value)]
 
     def _num_ctx_edits(self, num_ctx: int) -> list[_Edit]:
         """Into the last options, which win over the earlier ones; options that are no object Ollama refuses anyway."""
         written = b'"num_ctx":%d' % num_ctx
-        _, start, end = (self._members("options") or [_NOWHERE])[-1]
+        _, start, end = next((member for member in reversed(self._members) if member.key == "options"), _NOWHERE)
         options = self._content[start:end]
         if options in (b"", b"null"):  # null drops the options before it, so others must come after
             return [self._added(b'"options":{%s}' % written)]
@@ -87,11 +89,11 @@ class ModelBody:
         end = self._content.rindex(b"}")
         return _Edit(end, end, b"," + member)
 
-    def _members(self, key: str) -> list[Member]:
-        """Find where the values of a key stand; most requests have nothing to be changed, and nothing is looked for."""
-        if key not in self._keys:
-            return []
-        return [member for member in members(self._content, values_of(self._content)) if _folded(member.key) == key]
+
+def _changeable(content: bytes) -> list[Member]:
+    """Find the values that may be changed: with the rest, as a large body is read in a thread, not on the loop."""
+    folded = (member._replace(key=_folded(member.key)) for member in members(content, values_of(content)))
+    return [member for member in folded if member.key in _CHANGED]
 
 
 def _request(endpoint: Endpoint, fields: dict[str, Any]) -> ModelRequest:
