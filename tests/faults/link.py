@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from tests.integration.raw_http import Head, Wire
+from tests.integration.raw_http import Head, Wire, chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from proxy.sim.server import SimulatedOllama
 
 LAST_CHUNK = b"0\r\n\r\n"
-_READ_BYTES = 2**16
 
 
 class Kind(StrEnum):
@@ -174,17 +173,15 @@ class Link:
         try:
             await ollama.send(exchange.request())
             head = await ollama.reader.readuntil(b"\r\n\r\n")
-            if not (is_chunked := b"chunked" in head):
+            if not (has_more := b"chunked" in head):
                 head += await ollama.reader.read()
             head = head.replace(b"Connection: close\r\n", b"")
             await exchange.wire.send(await self.misbehaviour.head(exchange, head))
-            is_whole = not is_chunked
-            while piece := await ollama.reader.read(_READ_BYTES):
-                await exchange.wire.send(await self.misbehaviour.body(exchange, piece))
+            while has_more:  # chunk by chunk: what is held behind the first does not depend on what a read brings
+                content = await ollama.chunk()
+                has_more = bool(content)
+                await exchange.wire.send(await self.misbehaviour.body(exchange, chunk(content)))
                 await self._hold_if_wanted(exchange, in_body=True)
-                is_whole = piece.endswith(LAST_CHUNK)
-            if not is_whole:
-                raise Over
         finally:
             ollama.reset()
 

@@ -35,7 +35,7 @@ OLLAMA = SimulatedOllamaOptions(
     models=tuple(SimModel(name=name, mib=mib) for name, mib in _MIB.items()),
     load_mib_per_second=2**20,
     load_overhead_seconds=0.02,
-    tokens_per_second=1000.0,
+    tokens_per_second=1_000_000.0,
     answer_tokens=ANSWER_TOKENS,
     num_parallel=4,
 )
