@@ -82,7 +82,7 @@ def _begin_next(state: State, at: float) -> None:
         room = _room(state, held, at)
         if not room.fits:  # case 4b
             _pass_on_group(state, held, room.reason, at)
-        elif (turn_ends_at := turn.ends_at(state, room.victims, held.arrived_at, at)) > at:  # case 4c
+        elif (turn_ends_at := turn.ends_at(state, room.victims, held, at)) > at:  # case 4c
             waits_for_others = True
             state.turn_ends_at = min(state.turn_ends_at, turn_ends_at)
         elif room.idle:  # case 4a

@@ -109,7 +109,7 @@ class Engine:
             self._client_unloads(event, model)
             return
         learnt.asked_keep_alive = request.keep_alive
-        turn.learn(learnt, event.at)
+        turn.learn(state, learnt, event.at)
         verdicts.asked(state, model, learnt, event.at)
         state.usage.arrived(model, event.at, state.settings.client_weights.get(event.client, 1.0))
         since_eviction = event.at - learnt.evicted_at

@@ -166,6 +166,8 @@ class Learnt:
         decided: its keep_alive, decided at `decided_at`, after so many of the state's changes.
         answered_at: when its last answer was over, unix seconds.
         comes_back_soon: share of its requests that arrive right after an answer, lately; see `turn`.
+        awaited_by: the last request that waited for it to leave, since its own last one.
+        comes_back_awaited: how often it was asked for right after an answer while such a one waited, lately.
     """
 
     facts: ModelFacts | None = None
@@ -180,6 +182,8 @@ class Learnt:
     warm_ups: deque[bool] = field(default_factory=lambda: deque(maxlen=10))
     answered_at: float = -math.inf
     comes_back_soon: float = 0.5
+    awaited_by: int | None = None
+    comes_back_awaited: float = 1.0
     kept_because: str = ""
     decided: int = 0
     decided_at: float = -math.inf

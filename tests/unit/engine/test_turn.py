@@ -95,3 +95,47 @@ def test_who_waits_for_a_turn_to_end_is_served_by_one_load(waits: float) -> None
     script.loads("yours")
     assert len([load for load in script.log if isinstance(load, Load) and load.model == "yours:latest"]) == 1
     assert not script.engine.state.held
+
+
+def swaps_in(script: Transcript, model: str, request: int) -> None:
+    """Whoever has had his turn leaves, and the model is loaded for this request."""
+    while request not in script.forwarded():
+        if script.todo:
+            other = "yours" if model == "mine" else "mine"
+            script.unloads(other)
+            script.settles()
+            script.loads(model, seconds=SWAP_SECONDS)
+        else:
+            script.after(0.5).ticks()
+
+
+def test_nobody_waits_for_a_model_whose_client_is_the_very_one_who_waits() -> None:
+    script, first = swapped_in()
+    for _ in range(6):
+        at_work(script, first)
+        yours = script.after(1.0).asks("yours")
+        swaps_in(script, "yours", yours)
+        script.after(1.0).ends(yours)
+        first = script.after(1.0).asks("mine")
+        swaps_in(script, "mine", first)
+    at_work(script, first)
+    script.after(0.5).asks("yours")
+    assert leaves(script)
+
+
+def test_it_stays_however_often_another_client_who_waits_beside_its_own_has_made_it_leave() -> None:
+    script, first = swapped_in()
+    for _ in range(6):
+        at_work(script, first)
+        yours = script.after(0.5).asks("yours")
+        first = script.after(0.5).asks("mine")
+        script.ends(first)
+        script.after(60.0).ticks()
+        swaps_in(script, "yours", yours)
+        script.after(1.0).ends(yours)
+        first = script.after(5.0).asks("mine")
+        swaps_in(script, "mine", first)
+    at_work(script, first)
+    script.log.clear()
+    script.after(0.5).asks("yours")
+    assert not leaves(script)
