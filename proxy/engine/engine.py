@@ -25,6 +25,7 @@ from proxy.engine import admission, num_ctx, operation, residency, serving, turn
 from proxy.engine.budget import Budget
 from proxy.engine.identity import Identities
 from proxy.engine.idle import IDLE_SECONDS, IdleWork
+from proxy.engine.settling import Settling
 from proxy.engine.state import Held, InFlight, Resident, Running, State
 from proxy.policy import Fixed, Policy, UsageBook, policies
 
@@ -55,7 +56,7 @@ class Engine:
     """
 
     def __init__(self, settings: EngineSettings, usage: UsageBook) -> None:
-        self.state = State(settings, make_policy(settings), usage, Budget(), settings.settle_seconds)
+        self.state = State(settings, make_policy(settings), usage, Budget(), Settling(settings.settle_seconds))
         self._identities = Identities()
         self._idle = IdleWork()
         self._wake_at = math.inf
@@ -207,7 +208,7 @@ class Engine:
     def _settings_changed(self, event: SettingsChanged) -> None:
         state = self.state
         if event.settings.settle_seconds != state.settings.settle_seconds:
-            state.settle_seconds = event.settings.settle_seconds
+            state.settling = Settling(event.settings.settle_seconds)
         state.settings, state.policy = event.settings, make_policy(event.settings)
         state.changed(event.at)
 
@@ -223,6 +224,7 @@ class Engine:
             oldest = next(iter(state.held.values()))
             patience = admission.patience_ends_at(state, oldest)
             at = min(at, state.turn_ends_at, patience if patience > event.at else math.inf)
+        at = max(at, event.at)  # what was due while a load was under way is due now
         if at < math.inf and at != self._wake_at:
             self._wake_at = at
             state.emit(WakeAt(at))

@@ -12,12 +12,11 @@ Whatever fails on the way: those who waited are forwarded as they came, and Olla
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause, Left, Load, Loaded, ManagementFailed, Settle, Unload
-from proxy.engine import keep_alive, serving, verdicts, worth
+from proxy.engine import keep_alive, serving, settling, verdicts, worth
 from proxy.engine.state import Operation, Resident, Running, Stage, State
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ ARRIVAL_SECONDS = 0.02
 """What was just sent with a keep_alive must reach Ollama before a load makes it choose victims (OLLAMA.md 19)."""
 _DRIVER_SETTLE_SECONDS = 0.05
 """Where the driver tells what is free it is asked after each unload, however short the settling."""
-_REPAIR_FACTOR = 4.0
-_LONGEST_SETTLE_SECONDS = 5.0
 
 
 def begin_load(
@@ -158,6 +155,7 @@ def unloaded(state: State, model: str, error: str | None, at: float) -> None:
     if resident is not None:
         gone(state, resident, resident.leaving or Cause.UPSTREAM, at)
     if operation is not None and operation.victims and operation.victims[0] == model:
+        operation.freed_bytes = resident.vram_bytes if resident is not None else 0
         operation.victims.popleft()
         advance(state, at)
 
@@ -211,13 +209,15 @@ def verify(state: State, observed: ObservedResident | None, at: float) -> None:
     if observed is not None and resident is not None:
         spilled, seconds = observed.spilled_bytes, operation.load_seconds
         state.emit(Loaded(operation.model, operation.cause, seconds, observed.bytes, spilled, operation.request_id))
-        if spilled and not operation.repaired and _should_have_fitted(state, operation, observed):
+        if spilled and not operation.repaired and settling.should_have_fitted(state, operation, observed):
             _repair(state, operation, resident, spilled, at)
             return
         if spilled:
             resident.others_bytes = None  # the driver may have told Ollama too little (OLLAMA.md 18)
             state.budget = state.budget.with_spill(state.used_bytes())
-            state.settle_seconds = operation.settle_before or state.settle_seconds  # settling longer did not help
+            state.settling = operation.settle_before or state.settling  # settling longer did not help
+        elif settling.needed_what_was_freed(state, operation):
+            state.settling = state.settling.sufficed()
         if not operation.upstream_evicted:
             size = worth.file_bytes(state, operation.model)
             state.usage.loaded(operation.model, seconds, file_bytes=size, page_cache_warm=operation.page_cache_warm)
@@ -258,28 +258,18 @@ def _end(state: State) -> None:
 
 def _repair(state: State, operation: Operation, resident: Resident, spilled: int, at: float) -> None:
     """The driver still counted what had left (OLLAMA.md 18): settle longer from now on, and load once more."""
-    operation.settle_before = state.settle_seconds
-    state.settle_seconds = min(_LONGEST_SETTLE_SECONDS, max(state.settle_seconds, 0.25) * _REPAIR_FACTOR)
+    operation.settle_before, state.settling = state.settling, state.settling.too_short()
     operation.repaired, operation.stage, operation.cause = True, Stage.UNLOADING, Cause.SPILL
     operation.reason = f"{spilled / 2**30:.1f} GiB spilled to main memory although they should have fitted"
     resident.leaving = Cause.SPILL
     operation.victims.append(resident.model)
-    state.explain(resident.model, at, f"loaded again: {operation.reason}; settling for {state.settle_seconds:.1f} s")
+    state.explain(resident.model, at, f"loaded again: {operation.reason}; settling for {state.settling.seconds:.1f} s")
     advance(state, at)
-
-
-def _should_have_fitted(state: State, operation: Operation, observed: ObservedResident) -> bool:
-    """Only what was unloaded shortly before the load can still have counted as used."""
-    if state.last_unload_at < operation.loading_at - _LONGEST_SETTLE_SECONDS:
-        return False
-    others = sum(r.vram_bytes for r in state.residents.values() if r.model != operation.model)
-    limits = [limit for limit in (state.budget.total(state.settings), state.budget.spilled_at) if limit is not None]
-    return others + observed.bytes <= min(limits, default=math.inf)
 
 
 def _pause(state: State, operation: Operation, at: float) -> float:
     shortest = _DRIVER_SETTLE_SECONDS if state.budget.driver_total is not None else 0.0
-    settled_at = state.last_unload_at + max(shortest, state.settle_seconds)
+    settled_at = state.last_unload_at + max(shortest, state.settling.seconds)
     if operation.settled_at >= state.last_unload_at:
         settled_at = operation.settled_at
     arrived_at = state.last_write_at + ARRIVAL_SECONDS if state.residents else 0.0

@@ -79,5 +79,6 @@ def _forward(
     num_ctx: int | None = None,
 ) -> None:
     state.held.pop(held.request_id, None)
+    state.last_activity_at = at
     state.in_flight[held.request_id] = InFlight(held.model, held.request, outcome, at)
     state.emit(Forward(held.request_id, outcome, value, reason, num_ctx))

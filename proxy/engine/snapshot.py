@@ -26,7 +26,7 @@ def snapshot(state: State, at: float) -> EngineSnapshot:
         used_bytes=state.used_bytes(),
         headroom_bytes=None if usable is None else usable - state.used_bytes(),
         price=state.settings.price_seconds_per_gib_hour,
-        settle_seconds=state.settle_seconds,
+        settle_seconds=state.settling.seconds,
         upstream_known=state.known,
         waiting=len(state.held),
         longest_wait_seconds=max((at - held.arrived_at for held in state.held.values()), default=0.0),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from proxy.domain.model import ModelFacts, ModelRequest, RunnerOptions
     from proxy.domain.settings import EngineSettings
     from proxy.engine.budget import Budget
+    from proxy.engine.settling import Settling
     from proxy.policy import Policy, Room, UsageBook
 
 MAX_MODELS = 1000
@@ -114,6 +115,7 @@ class Operation:
         victims: still to be unloaded, in this order.
         request_id: the request that it is done for; None: for none.
         others_bytes: what the residents occupied when the load began.
+        freed_bytes: what the last victim occupied.
         began_at: when the first step of it was taken, unix seconds.
         planned_for: the settings and the residents by which its victims were chosen.
         abandoned: nobody waits for it any more; it is over when what was begun is reported.
@@ -135,7 +137,8 @@ class Operation:
     upstream_evicted: bool = False
     in_order: bool = False
     settled_at: float = -math.inf
-    settle_before: float | None = None
+    settle_before: Settling | None = None
+    freed_bytes: int = 0
     repaired: bool = False
     abandoned: bool = False
     planned_for: tuple[EngineSettings, frozenset[str]] | None = None
@@ -199,7 +202,7 @@ class State:
     policy: Policy
     usage: UsageBook
     budget: Budget
-    settle_seconds: float
+    settling: Settling
     known: bool = False
     unknown_reason: str = "the upstream was not asked yet"
     residents: dict[str, Resident] = field(default_factory=dict)

@@ -106,7 +106,7 @@ def memory(state: State, at: float, without: Collection[str] = ()) -> Memory:
     return Memory(
         budget_bytes=state.budget.usable(state.settings),
         max_models=state.budget.max_models(state.settings),
-        settle_seconds=state.settle_seconds,
+        settle_seconds=state.settling.seconds,
         residents=tuple(candidate(state, r, at) for r in state.residents.values() if r.model not in without),
     )
 

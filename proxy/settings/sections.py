@@ -183,7 +183,7 @@ class Memory(Section):
     settle: Duration = key(
         "500ms",
         "How long to wait after an unload until the driver really has the memory free, where it cannot be asked;\n"
-        "grows by itself when a model spills that should have fitted. 0: not at all.",
+        "the value to start with: it shrinks while loads fit and grows when one spills. 0: not at all.",
     )
 
 

@@ -203,6 +203,8 @@ class EngineMachine(RuleBasedStateMachine):
                     self.todo.append(effect)
                 case fx.Touch() | fx.Settle() | fx.Observe():
                     self.todo.append(effect)
+                case fx.WakeAt():
+                    assert effect.at >= event.at, "it wants to be woken in the past"
                 case _:
                     pass
 

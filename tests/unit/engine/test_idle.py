@@ -53,27 +53,33 @@ def test_room_is_not_looked_for_before_three_idle_seconds_and_never_while_someon
     assert script.one(fx.WakeAt).at >= script.at + 1
 
 
-def test_room_is_made_ahead_when_the_next_miss_would_have_to_wait_for_two_victims() -> None:
-    # Three models that take turns; the third needs both others gone, which costs 5 s more than one unload.
+def taking_turns() -> Transcript:
+    """Three models that take turns; the third needs both others gone, which costs 5 s more than one unload."""
     script = Transcript({"a": 9.0, "b": 9.0, "c": 17.0}, price_seconds_per_gib_hour=0.0, warm_up=False)
     script.ps()
     for _ in range(6):
         for model in ("a", "b", "c"):
-            request_id = script.asks(model)
-            while script.engine.state.held:
-                _finish_one_step(script)
-            script.ends(request_id)
+            script.ends(_served(script, model))
             script.after(20)
-    script.asks("a")
-    while script.engine.state.held:
-        _finish_one_step(script)
-    for request_id in tuple(script.engine.state.in_flight):
-        script.ends(request_id)
-    request_id = script.asks("b")
-    while script.engine.state.held:
-        _finish_one_step(script)
-    script.ends(request_id)
+    script.ends(_served(script, "a"))
+    return script
+
+
+def test_room_is_made_ahead_when_the_next_miss_would_have_to_wait_for_two_victims() -> None:
+    script = taking_turns()
+    script.ends(_served(script, "b"))
     script.after(10).ticks()
+    assert script.one(fx.Unload).cause is Cause.ROOM_AHEAD
+
+
+def test_room_is_not_made_ahead_the_moment_a_long_load_is_over() -> None:
+    script = taking_turns()
+    _served(script, "b", load_seconds=8.0)
+    script.ticks()
+    assert not script.of(fx.Unload)
+    script.after(2.9).ticks()
+    assert not script.of(fx.Unload)
+    script.after(0.2).ticks()
     assert script.one(fx.Unload).cause is Cause.ROOM_AHEAD
 
 
@@ -102,15 +108,12 @@ def test_new_settings_count_from_the_next_request_on() -> None:
     assert script.one(fx.Forward).keep_alive == 420
 
 
-def _finish_one_step(script: Transcript) -> None:
-    for effect in tuple(script.effects):
-        if isinstance(effect, fx.Unload):
-            script.unloads(effect.model)
-            return
-        if isinstance(effect, fx.Settle):
-            script.settles(effect.seconds)
-            return
-        if isinstance(effect, fx.Load):
-            script.loads(effect.model)
-            return
-    raise AssertionError(f"nothing to carry out: {script.effects}")
+def _served(script: Transcript, model: str, *, load_seconds: float = 2.0) -> int:
+    """A request for the model comes, and whatever it needs is done; it is not answered yet."""
+    request_id = script.asks(model)
+    while request_id not in script.forwarded():
+        if isinstance(script.todo[0], fx.Load):
+            script.loads(model, seconds=load_seconds)
+        else:
+            script.carries_out()
+    return request_id
