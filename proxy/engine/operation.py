@@ -43,8 +43,8 @@ def begin_load(
     """Begin to make room for a model and to load it; `request_id` is the request that it is done for, if any."""
     for victim in victims:
         state.residents[victim].leaving = cause if victim == model else Cause.EVICTION
-    if any(victim != model for victim in victims):
-        state.usage.evicted(at)
+    if others := sum(victim != model for victim in victims):
+        state.usage.evicted(at, len(state.residents), others)
     operation = state.operation = Operation(Stage.UNLOADING, cause, reason, model, wants, deque(victims), request_id)
     operation.began_at, operation.planned_for = at, (state.settings, frozenset(state.residents))
     state.explain(model, at, f"loaded: {reason}")
@@ -118,6 +118,7 @@ def _unload_next(state: State, operation: Operation, at: float) -> None:
     operation.stage = Stage.UNLOADING
     state.explain(resident.model, at, f"{resident.leaving}: {operation.reason}")
     cause = resident.leaving or operation.cause
+    settling.unload_begins(state, at)
     state.emit(Unload(resident.model, resident.shown, cause, operation.reason, operation.request_id))
 
 
@@ -127,6 +128,7 @@ def _load(state: State, operation: Operation, at: float) -> None:
     operation.others_bytes = state.used_bytes()
     operation.page_cache_warm = worth.page_cache_warm(state, operation.model, at)
     operation.stage, operation.loading_at = Stage.LOADING, at
+    settling.load_begins(state, operation, at)
     operation.keep_alive = max(1, keep_alive.decide(state, operation.model, at))
     facts = state.learnt(operation.model).facts
     state.emit(
@@ -273,7 +275,8 @@ def _pause(state: State, operation: Operation, at: float) -> float:
     if operation.settled_at >= state.last_unload_at:
         settled_at = operation.settled_at
     arrived_at = state.last_write_at + ARRIVAL_SECONDS if state.residents else 0.0
-    return max(0.0, max(settled_at, arrived_at) - at)
+    looked_at = settling.ollama_has_looked_at(state, operation.model or "")
+    return max(0.0, max(settled_at, arrived_at, looked_at) - at)
 
 
 def _free_needed(state: State, operation: Operation) -> int:

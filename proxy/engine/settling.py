@@ -1,4 +1,4 @@
-"""Learns how long the driver takes to have an unloaded model's memory free, where it can't be asked (OLLAMA.md 18)."""
+"""The pause between an unload and a load: for the driver (OLLAMA.md 18), and for Ollama's own look at memory (17)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _SHORTEST_SECONDS = 0.05
 _FIRST_REPAIR_SECONDS = 0.25
 _REPAIR_FACTOR = 4.0
 _PROOFS = 3
+_OLLAMAS_LOOK_SECONDS = 0.45
+_OLLAMAS_PAUSE_SECONDS = 5.0
+_WEIGHT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +69,30 @@ def needed_what_was_freed(state: State, operation: Operation) -> bool:
     if total is None or state.budget.driver_total is not None or not operation.freed_bytes:
         return False
     return state.used_bytes() + operation.freed_bytes > total
+
+
+def load_begins(state: State, operation: Operation, at: float) -> None:
+    """Note when a load takes the memory of the only one loaded.
+
+    Ollama looks 0.4 s after that one's unload whether memory is free. If the load has taken it by then, Ollama goes on
+    looking for 5 s, and the next unload has to wait for that.
+    """
+    lone = operation.freed_bytes > 0 and not state.residents
+    state.lone_swap = (operation.model, at) if lone and operation.model is not None else None
+
+
+def unload_begins(state: State, at: float) -> None:
+    """Learn how long an unload that follows the load has to wait for that."""
+    if state.lone_swap is None:
+        return
+    model, since = state.lone_swap
+    state.lone_swap = None
+    learnt = state.learnt(model)
+    learnt.holds_up_seconds += _WEIGHT * (max(0.0, since + _OLLAMAS_PAUSE_SECONDS - at) - learnt.holds_up_seconds)
+
+
+def ollama_has_looked_at(state: State, model: str) -> float:
+    """When Ollama has seen the memory free, unix seconds; minus infinity where nobody will have to wait for it."""
+    if state.residents or state.learnt(model).holds_up_seconds <= _OLLAMAS_LOOK_SECONDS:
+        return -inf
+    return state.last_unload_at + _OLLAMAS_LOOK_SECONDS

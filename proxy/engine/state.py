@@ -170,6 +170,7 @@ class Learnt:
         answered_at: when its last answer was over, unix seconds.
         comes_back_soon: share of its requests that arrive right after an answer, lately; see `turn`.
         awaited_by: the last request that waited for it to leave, since its own last one.
+        holds_up_seconds: how long the unload that follows its load would wait for Ollama's look at memory, lately.
         comes_back_awaited: how often it was asked for right after an answer while such a one waited, lately.
     """
 
@@ -187,6 +188,7 @@ class Learnt:
     comes_back_soon: float = 0.5
     awaited_by: int | None = None
     comes_back_awaited: float = 1.0
+    holds_up_seconds: float = 0.0
     kept_because: str = ""
     decided: int = 0
     decided_at: float = -math.inf
@@ -218,6 +220,7 @@ class State:
     last_activity_at: float = -math.inf
     last_unload_at: float = -math.inf
     last_write_at: float = -math.inf
+    lone_swap: tuple[str, float] | None = None
     changed_at: float = -math.inf
     changes: int = 0
     out: list[Effect] = field(default_factory=list)

@@ -92,7 +92,7 @@ def candidate(state: State, resident: Resident, at: float) -> Candidate:
         bytes=resident.vram_bytes,
         believed_bytes=resident.believed_bytes(state.budget.total(state.settings)),
         loss_seconds=lost.seconds,
-        return_probability=lost.chance,
+        return_probability=state.usage.probability(model, at, state.usage.return_horizon_seconds),
         load_seconds=lost.load_seconds,
         idle_seconds=state.usage.idle_seconds(model, at),
         remaining_seconds=_remaining_seconds(state, resident),

@@ -22,7 +22,8 @@ MIN_SHARE = 0.004
 MIN_RESIDENTS, MAX_RESIDENTS = 2, 9
 """A lone resident saves next to nothing by leaving early; of more than nine, too many sets would have to be weighed."""
 
-_LOSS_WEIGHT = 2.0
+RISK_WEIGHT = 1.0
+"""How much what may be lost counts; the laboratory counted it twice, with half as long a horizon (POLICY.md)."""
 
 
 def room_ahead(memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
@@ -78,10 +79,10 @@ class _Outlook:
         return sum(x.share * self._room_seconds(present, x.bytes) for x in self._likely if not x.bit & present)
 
     def risk_seconds(self, i: int) -> float:
-        """What it costs to have unloaded resident `i`, twice over: certain if it is asked for next, else its loss."""
+        """What it costs to have unloaded resident `i`: its load if it is asked for next, else its loss; weighted."""
         resident = self.belief.residents[i]
         share = self._shares.get(resident.model, 0.0)
-        return _LOSS_WEIGHT * (share * resident.load_seconds + (1.0 - share) * resident.loss_seconds)
+        return RISK_WEIGHT * (share * resident.load_seconds + (1.0 - share) * resident.loss_seconds)
 
     def reason(self, victim: Resident, gain_seconds: float) -> str:
         """Say what is gained and which model is likely to need the room."""

@@ -35,7 +35,7 @@ class UsageBook:
         self._day = DayRhythm()
         self._from_disk, self._from_page_cache = LoadTimes(), LoadTimes()
         self._last_eviction: float | None = None
-        self._eviction_gap_seconds = START_HORIZON_SECONDS
+        self._eviction_gap_seconds = self._stay_seconds = START_HORIZON_SECONDS
 
     def __repr__(self) -> str:
         return f"UsageBook({len(self._usages)} of {self._max_models} models, horizon {self.horizon_seconds:.0f} s)"
@@ -50,7 +50,12 @@ class UsageBook:
 
     @property
     def horizon_seconds(self) -> float:
-        """H: how far to look ahead, the average gap between evictions, 60 s … 24 h; 600 s at the start."""
+        """H: how far to look ahead, as long as a model stays unless it is used; 60 s … 24 h, 600 s at the start."""
+        return min(MAX_HORIZON_SECONDS, max(MIN_HORIZON_SECONDS, self._stay_seconds))
+
+    @property
+    def return_horizon_seconds(self) -> float:
+        """When a victim is back too soon: before the next eviction, on average; 60 s … 24 h, 600 s at the start."""
         return min(MAX_HORIZON_SECONDS, max(MIN_HORIZON_SECONDS, self._eviction_gap_seconds))
 
     # What happened
@@ -75,11 +80,16 @@ class UsageBook:
         self._usages.setdefault(model, Usage(first_arrival=at, last_arrival=at))
         self._forget_longest_unused()
 
-    def evicted(self, at: float) -> None:
-        """Count one decision to make room, whatever the number of its victims. Expiry and room ahead do not count."""
+    def evicted(self, at: float, residents: int = 1, victims: int = 1) -> None:
+        """Count one decision to make room: who left, of how many. Expiry and room ahead do not count.
+
+        A model stays for as many gaps between evictions as there are residents for each victim (Little's law).
+        """
         if self._last_eviction is not None:
             gap_seconds = max(0.0, at - self._last_eviction)
             self._eviction_gap_seconds = averaged(self._eviction_gap_seconds, gap_seconds, _EVICTION_WEIGHT)
+            stay_seconds = gap_seconds * residents / victims
+            self._stay_seconds = averaged(self._stay_seconds, stay_seconds, _EVICTION_WEIGHT)
         self._last_eviction = at
 
     def loaded(self, model: str, seconds: float, *, file_bytes: int, page_cache_warm: bool) -> None:
@@ -216,6 +226,7 @@ class UsageBook:
             "day": self._day.to_state(),
             "last_eviction": self._last_eviction,
             "eviction_gap_seconds": self._eviction_gap_seconds,
+            "stay_seconds": self._stay_seconds,
             "loads_from_disk": self._from_disk.to_state(),
             "loads_from_page_cache": self._from_page_cache.to_state(),
             "models": {model: usage.to_state() for model, usage in self._usages.items()},
@@ -235,7 +246,9 @@ class UsageBook:
         if "day" in state:  # earlier versions did not learn it
             book._day = DayRhythm.from_state(mapping(state, "day"))
         book._last_eviction = number_or_none(state, "last_eviction")
-        book._eviction_gap_seconds = number(state, "eviction_gap_seconds")
+        book._eviction_gap_seconds = book._stay_seconds = number(state, "eviction_gap_seconds")
+        if "stay_seconds" in state:  # earlier versions did not learn it
+            book._stay_seconds = number(state, "stay_seconds")
         if "loads_from_disk" in state:  # earlier versions did not learn them
             book._from_disk = LoadTimes.from_state(mapping(state, "loads_from_disk"))
             book._from_page_cache = LoadTimes.from_state(mapping(state, "loads_from_page_cache"))

@@ -10,7 +10,7 @@ from proxy.policy.belief import Belief, bits, doubt
 from proxy.policy.memory import Memory, Need, Room
 from proxy.policy.reasons import leaving, no_room
 
-RETURN_SECONDS = 10.0
+RETURN_SECONDS = 7.0
 """Price of a victim that is wanted again soon and does not fit back: another swap."""
 
 MAX_CANDIDATES = 11

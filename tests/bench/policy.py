@@ -44,6 +44,7 @@ GOALS = {
 SESSION_GOALS = {3: 0.40, 8: 0.71}  # by OLLAMA_MAX_LOADED_MODELS
 SESSION_SIZE = 24
 RIVALS = ("gdsf", "lru", "lemonade")  # to be beaten in every cell
+WARM, MOST_WITH_WARM_UPS = "warm", 0.85  # mean wait on the Azure trace, one after another, of that without warm-ups
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Cell:
             seconds, default = (comparison.mean(name, "wait_seconds").mean for name in (KEEPWARM, REFERENCE))
             if seconds > default:
                 yield f"{self}: {seconds:.0f} s waited, Ollama's default {default:.0f} s"
+        if WARM in names and self.workload == "azure" and not self.overlapping:
+            with_warm_ups, without = (comparison.mean(name, "mean_wait").mean for name in (WARM, KEEPWARM))
+            if with_warm_ups > MOST_WITH_WARM_UPS * without:
+                ratio = with_warm_ups / without
+                yield f"{self}: waiting with warm-ups {ratio:.3f} of that without, goal {MOST_WITH_WARM_UPS}"
         for rival in RIVALS:
             theirs = comparison.relative(rival).mean if rival in names else float("inf")
             if theirs <= ours.mean:

@@ -26,6 +26,10 @@ def _adaptive(settings: EngineSettings, _: Workload) -> Managed:
     return Managed(replace(settings, policy="adaptive"))
 
 
+def _warm(settings: EngineSettings, _: Workload) -> Managed:
+    return Managed(replace(settings, policy="adaptive", warm_up=True))
+
+
 def _lru(settings: EngineSettings, _: Workload) -> Managed:
     return Managed(replace(settings, policy="lru"))
 
@@ -65,12 +69,14 @@ CONTENDERS: Final[Mapping[str, Callable[[EngineSettings, Workload], Contender]]]
         "histogram": _histogram,
         "herd": _herd,
         "adaptive": _adaptive,
+        "warm": _warm,
         "clairvoyant": _clairvoyant,
     }
 )
 """How each contender is made for a workload: keepwarm's settings count for those that keepwarm manages.
 
 ollama: keep_alive 5 minutes. forever: keep_alive -1. timer: keep_alive 1 hour. lru, adaptive: keepwarm's own policies.
+warm: adaptive with loads ahead of use, whatever the settings say.
 gdsf, lemonade, histogram, herd: others' (`baselines`). clairvoyant: keepwarm's rule with the future known.
 """
 

@@ -5,6 +5,7 @@ from math import inf
 import pytest
 
 from proxy.domain.effects import Cause, Load, Loaded, Settle
+from proxy.domain.settings import ModelRule
 from proxy.engine.settling import Settling
 from tests.unit.engine.transcript import GIB, Transcript
 
@@ -74,3 +75,31 @@ def test_after_a_spill_the_pause_is_again_what_was_long_enough_and_stays() -> No
 )
 def test_too_short_a_pause_goes_back_to_a_proven_one_or_else_fourfold(before: Settling, after: float) -> None:
     assert before.too_short() == Settling(after, proven_seconds=inf, tries=False)
+
+
+def alternates(script: Transcript, *, after: float) -> list[float]:
+    """Two models take turns, each asked for so long after the answer of the other; returns the pauses before `mine`."""
+    pauses = []
+    for _ in range(12):
+        for model in ("yours", "mine"):
+            script.at += after - 60.0
+            pauses.append(swaps(script, model))
+    return pauses[1::2]
+
+
+def test_a_load_waits_for_ollamas_look_at_memory_where_the_next_unload_usually_follows_within_seconds() -> None:
+    script = Transcript(SIZES, settle_seconds=0.0, warm_up=False).warmed("mine")
+    pauses = alternates(script, after=0.2)
+    assert pauses[0] == 0.0
+    assert pauses[-1] == pytest.approx(0.45)
+
+
+def test_it_does_not_where_the_next_unload_comes_late() -> None:
+    script = Transcript(SIZES, settle_seconds=0.0, warm_up=False).warmed("mine")
+    assert set(alternates(script, after=30.0)) == {0.0}
+
+
+def test_it_does_not_where_others_stay_loaded() -> None:
+    stays = [("third", ModelRule(pin=True))]
+    script = Transcript({**SIZES, "third": 1.0}, stays, settle_seconds=0.0, warm_up=False).warmed("mine", "third")
+    assert set(alternates(script, after=0.2)) == {0.0}

@@ -58,13 +58,23 @@ def test_a_model_that_others_loaded_ages_from_when_it_was_seen():
     assert book.rate_per_hour("foreign", 2500.0) == 0.0
 
 
-def test_the_horizon_starts_at_ten_minutes_and_follows_the_gaps_between_evictions():
+def test_the_horizons_start_at_ten_minutes_and_follow_the_gaps_between_evictions_and_how_long_models_stay():
     book = UsageBook()
-    assert book.horizon_seconds == 600.0
-    book.evicted(1000.0)
-    assert book.horizon_seconds == 600.0
-    book.evicted(3000.0)
-    assert book.horizon_seconds == pytest.approx(0.9 * 600 + 0.1 * 2000)
+    assert book.horizon_seconds == book.return_horizon_seconds == 600.0
+    book.evicted(1000.0, residents=3)
+    assert book.horizon_seconds == book.return_horizon_seconds == 600.0
+    book.evicted(3000.0, residents=6, victims=2)
+    assert book.horizon_seconds == pytest.approx(0.9 * 600 + 0.1 * 6000)
+    assert book.return_horizon_seconds == pytest.approx(0.9 * 600 + 0.1 * 2000)
+
+
+def test_a_state_of_an_earlier_version_has_one_horizon():
+    book = UsageBook()
+    book.evicted(1000.0, residents=3)
+    book.evicted(3000.0, residents=3)
+    state = book.to_state()
+    del state["stay_seconds"]
+    assert UsageBook.from_state(state).horizon_seconds == book.return_horizon_seconds
 
 
 def test_the_horizon_stays_between_a_minute_and_a_day():

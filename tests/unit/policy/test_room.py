@@ -51,11 +51,11 @@ def test_an_eviction_by_ollama_also_waits_for_the_rest_of_our_last_pause():
     assert room.cost_seconds - 1e6 == pytest.approx(1 + 0.5 + (2.625 - 0.5) + 0.4, abs=1e-3)
 
 
-def test_a_victim_that_is_wanted_again_and_does_not_fit_back_costs_ten_seconds_more():
+def test_a_victim_that_is_wanted_again_and_does_not_fit_back_costs_seven_seconds_more():
     hot, cold = resident("hot", 10, loss=0.1, chance=1.0), resident("cold", 10, loss=4, chance=0.1)
     room = make_room(memory(hot, cold), Need("new", 10 * GIB))
     assert room.victims == ("cold",)
-    assert room.cost_seconds == pytest.approx(4 + 0.5 + 10 * 0.1)
+    assert room.cost_seconds == pytest.approx(4 + 0.5 + 7 * 0.1)
 
 
 def test_victims_that_each_fit_back_alone_are_priced_jointly():
