@@ -56,7 +56,7 @@ class Engine:
     """
 
     def __init__(self, settings: EngineSettings, usage: UsageBook) -> None:
-        self.state = State(settings, make_policy(settings), usage, Budget(), Settling(settings.settle_seconds))
+        self.state = State(settings, make_policy(settings), usage, Budget(), Settling.at_first(settings.settle_seconds))
         self._identities = Identities()
         self._idle = IdleWork()
         self._wake_at = math.inf
@@ -208,7 +208,7 @@ class Engine:
     def _settings_changed(self, event: SettingsChanged) -> None:
         state = self.state
         if event.settings.settle_seconds != state.settings.settle_seconds:
-            state.settling = Settling(event.settings.settle_seconds)
+            state.settling = Settling.at_first(event.settings.settle_seconds)
         state.settings, state.policy = event.settings, make_policy(event.settings)
         state.changed(event.at)
 

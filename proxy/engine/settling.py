@@ -28,30 +28,35 @@ class Settling:
     be repeated, so after the first one that was, no shorter pause is tried any more.
 
     Attributes:
+        first_seconds: the pause at first, as the settings say.
         seconds: the pause, 0 … 5.
         proofs: loads in a row that had what had just been unloaded.
-        proven_seconds: the shortest pause of which that is known; infinity: of none.
         tries: whether shorter ones are still tried.
     """
 
+    first_seconds: float
     seconds: float
     proofs: int = 0
-    proven_seconds: float = inf
     tries: bool = True
+
+    @classmethod
+    def at_first(cls, seconds: float) -> Settling:
+        """Nothing is known yet."""
+        return cls(seconds, seconds)
 
     def sufficed(self) -> Settling:
         """A load had memory that was unloaded just before."""
         if self.proofs + 1 < _PROOFS or not self.tries or self.seconds == 0:
             return replace(self, proofs=self.proofs + 1)
         half = self.seconds / 2
-        return Settling(half if half >= _SHORTEST_SECONDS else 0.0, proven_seconds=self.seconds)
+        return replace(self, seconds=half if half >= _SHORTEST_SECONDS else 0.0, proofs=0)
 
     def too_short(self) -> Settling:
-        """A load spilled although it should have fitted: back to what was long enough, else four times as long."""
-        longer = max(self.seconds, _FIRST_REPAIR_SECONDS) * _REPAIR_FACTOR
-        if self.seconds < self.proven_seconds < inf:
-            longer = self.proven_seconds
-        return Settling(min(_LONGEST_SECONDS, longer), tries=False)
+        """A load spilled although it should have fitted: back to the first pause, from there on four times as long."""
+        longer = min(_LONGEST_SECONDS, max(self.seconds, _FIRST_REPAIR_SECONDS) * _REPAIR_FACTOR)
+        if self.seconds < self.first_seconds:
+            longer = self.first_seconds
+        return Settling(self.first_seconds, longer, tries=False)
 
 
 def should_have_fitted(state: State, operation: Operation, observed: ObservedResident) -> bool:

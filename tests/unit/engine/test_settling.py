@@ -1,7 +1,5 @@
 """The pause between an unload and a load: learnt downwards, and never twice too short for the same reason."""
 
-from math import inf
-
 import pytest
 
 from proxy.domain.effects import Cause, Load, Loaded, Settle
@@ -44,7 +42,7 @@ def test_where_the_driver_tells_what_is_free_nothing_is_learnt() -> None:
     assert {swaps(script, model) for _ in range(5) for model in ("yours", "mine")} == {0.5}
 
 
-def test_after_a_spill_the_pause_is_again_what_was_long_enough_and_stays() -> None:
+def test_after_a_spill_the_pause_is_the_first_one_again_and_stays() -> None:
     script = Transcript(SIZES, warm_up=False).warmed("mine")
     for model in ("yours", "mine", "yours"):
         swaps(script, model)
@@ -66,15 +64,17 @@ def test_after_a_spill_the_pause_is_again_what_was_long_enough_and_stays() -> No
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (Settling(0.5), 2.0),
-        (Settling(0.0), 1.0),
-        (Settling(2.0), 5.0),
-        (Settling(0.125, proven_seconds=0.25), 0.25),
-        (Settling(0.25, proofs=7, proven_seconds=0.25), 1.0),
+        (Settling(0.5, 0.5), 2.0),
+        (Settling(0.0, 0.0), 1.0),
+        (Settling(0.5, 2.0), 5.0),
+        (Settling(0.5, 0.125, proofs=2), 0.5),
+        (Settling(8.0, 4.0), 8.0),
     ],
 )
-def test_too_short_a_pause_goes_back_to_a_proven_one_or_else_fourfold(before: Settling, after: float) -> None:
-    assert before.too_short() == Settling(after, proven_seconds=inf, tries=False)
+def test_too_short_a_pause_goes_back_to_the_first_one_and_from_there_grows_fourfold(
+    before: Settling, after: float
+) -> None:
+    assert before.too_short() == Settling(before.first_seconds, after, tries=False)
 
 
 def alternates(script: Transcript, *, after: float) -> list[float]:
