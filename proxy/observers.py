@@ -7,6 +7,7 @@ one after the other, and nobody's answer waits for it.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 from proxy.domain.events import ABOUT_RESIDENTS, Happening, PassthroughEnded, ResidentsObserved
@@ -41,7 +42,7 @@ class Observers:
         self._shadow = shadow
         self._store = store
         self._decisions = DecisionLog()
-        self._untold: list[tuple[Happening, Sequence[Effect]]] = []
+        self._untold: deque[tuple[Happening, Sequence[Effect]]] = deque()
 
     def observe(self, event: Happening, effects: Sequence[Effect]) -> None:
         """Take note of one event and its effects."""
@@ -51,9 +52,12 @@ class Observers:
 
     def catch_up(self) -> None:
         """Tell what has not been told yet, for whoever wants to know all of it at once."""
-        untold, self._untold = self._untold, []
-        for event, effects in untold:
-            self._tell(event, effects)
+        try:
+            while self._untold:
+                self._tell(*self._untold.popleft())
+        finally:
+            if self._untold:  # telling failed: that is for the loop to report, and no reason to tell nothing more
+                asyncio.get_running_loop().call_soon(self.catch_up)
 
     def _tell(self, event: Happening, effects: Sequence[Effect]) -> None:
         self._feed.changed()
