@@ -36,7 +36,7 @@ def decide(state: State, model: str, at: float) -> int:
 def _reckon(state: State, model: str, at: float) -> int:
     rule = state.settings.rule_for(model)
     if rule.never_keep:
-        state.learnt(model).kept_because = "unloaded after each use: never_keep"
+        state.learnt(model).kept_because = lambda: "unloaded after each use: never_keep"
         return 0
     ttl = state.policy.ttl(_stay(state, model, rule, at))
     resident = state.residents.get(model)
@@ -45,7 +45,7 @@ def _reckon(state: State, model: str, at: float) -> int:
     others = [_kept(state, r.model, r.ttl_seconds, at) for r in _ranked(state) if r.model != model]
     value = ranked_keep_alive([*others, _kept(state, model, ttl.seconds, at)])[model]
     learnt = state.learnt(model)
-    learnt.kept_because = "pinned: never evicted, its timer is wound up again" if rule.pin else ttl.reason
+    learnt.kept_because = (lambda: "pinned: never evicted, its timer is wound up again") if rule.pin else ttl.why
     return value
 
 

@@ -48,7 +48,7 @@ def explain(state: State, model: str, at: float) -> dict[str, Any] | None:
     return {
         "model": model,
         "now": _resident_line(state, resident, at) if resident else "not resident",
-        "kept_because": learnt.kept_because or None,
+        "kept_because": learnt.kept_because() or None,
         "uses_per_hour": round(usage.rate_per_hour(model, at), 3),
         "idle_seconds": round(usage.idle_seconds(model, at), 1),
         "hazard_per_second": usage.hazard(model, usage.idle_seconds(model, at)),
@@ -109,7 +109,7 @@ def _resident(state: State, resident: Resident, at: float) -> ResidentSnapshot:
         loss_seconds=loss,
         worth=hazard * load * _HOUR_SECONDS / gib if gib else None,
         pinned=state.settings.rule_for(model).pin,
-        reason=state.learnt(model).kept_because,
+        reason=state.learnt(model).kept_because(),
         leaving=resident.leaving,
         kept_until=_finite(idle.leaves_at(state, resident)),
     )

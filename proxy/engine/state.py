@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from proxy.domain.effects import Cause, Effect, Outcome
     from proxy.domain.model import ModelFacts, ModelRequest, RunnerOptions
@@ -166,6 +166,7 @@ class Learnt:
         warmed_at: when a warm-up of it was decided on that is not judged yet, unix seconds; None: none is.
         warmed: whether that was carried out; else it is judged as if.
         warm_ups: whether the last ones were used.
+        kept_because: says why it has its keep_alive; nothing at first.
         decided: its keep_alive, decided at `decided_at`, after so many of the state's changes.
         answered_at: when its last answer was over, unix seconds.
         comes_back_soon: share of its requests that arrive right after an answer, lately; see `turn`.
@@ -189,7 +190,7 @@ class Learnt:
     awaited_by: int | None = None
     comes_back_awaited: float = 1.0
     holds_up_seconds: float = 0.0
-    kept_because: str = ""
+    kept_because: Callable[[], str] = str
     decided: int = 0
     decided_at: float = -math.inf
     decided_after: int = 0

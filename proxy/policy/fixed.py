@@ -27,4 +27,4 @@ class Fixed(Lru):
     def ttl(self, stay: Stay) -> Ttl:
         """Keep every model for the same time, within the floor and the ceiling."""
         seconds = stay.clamp(self.keep_alive_seconds)
-        return Ttl(seconds, f"kept {format_duration(seconds)}: fixed, as every model")
+        return Ttl(seconds, lambda: f"kept {format_duration(seconds)}: fixed, as every model")

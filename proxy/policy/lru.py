@@ -57,4 +57,4 @@ class Lru:
 
     def ttl(self, stay: Stay) -> Ttl:
         """Keep every model for the maximum."""
-        return Ttl(stay.max_seconds, f"kept {format_duration(stay.max_seconds)}: the maximum, as every model")
+        return Ttl(stay.max_seconds, lambda: f"kept {format_duration(stay.max_seconds)}: the maximum, as every model")

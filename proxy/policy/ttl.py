@@ -3,8 +3,9 @@
 Never asks who else wants the room: that is the business of making room.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import exp, expm1
 
 from proxy.domain.units import GIB, format_bytes, format_duration
@@ -63,10 +64,10 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Ttl:
-    """How long to keep a model after its last request, finite seconds >= 0, and why."""
+    """How long to keep a model after its last request, finite seconds >= 0, and why: put into words when asked for."""
 
     seconds: float
-    reason: str
+    why: Callable[[], str]
 
     def __post_init__(self) -> None:
         check_number("ttl", self.seconds, "seconds")
@@ -79,15 +80,18 @@ def priced_ttl(stay: Stay) -> Ttl:
     cost lies where the hazard changes.
     """
     if stay.rent == 0:
-        return Ttl(stay.max_seconds, f"kept {format_duration(stay.max_seconds)}: memory has no price")
+        return Ttl(stay.max_seconds, lambda: f"kept {format_duration(stay.max_seconds)}: memory has no price")
     seconds = stay.clamp(_best(stay))
+    return Ttl(seconds, partial(_reason, stay, seconds))
+
+
+def _reason(stay: Stay, seconds: float) -> str:
     returns = 1.0 - exp(-sum(hazard * (high - low) for low, high, hazard in _hazards(stay, seconds)))
     bound = {stay.min_seconds: " (the minimum)", stay.max_seconds: " (the maximum)"}.get(seconds, "")
-    return Ttl(
-        seconds,
+    return (
         f"kept {format_duration(seconds)}{bound}: asked for within that time {returns:.0%},"
         f" reload {format_duration(stay.load_seconds)}, {format_bytes(stay.bytes)},"
-        f" price {format_duration(stay.price)} per GiB·h",
+        f" price {format_duration(stay.price)} per GiB·h"
     )
 
 

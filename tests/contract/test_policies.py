@@ -143,7 +143,7 @@ def test_a_ttl_is_finite_within_its_bounds_and_explained(policy, price, shortest
     ttl = policy.ttl(Stay(tuple(hazard for _ in EDGES), 6 * GIB, 5.0, price, shortest, longest))
     assert isfinite(ttl.seconds)
     assert shortest <= ttl.seconds <= longest
-    assert ttl.reason.startswith("kept ")
+    assert ttl.why().startswith("kept ")
 
 
 def test_a_model_that_needs_no_memory_has_a_ttl_too(policy):

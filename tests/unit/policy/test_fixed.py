@@ -11,7 +11,7 @@ def stay(shortest, longest):
 
 def test_every_model_has_the_same_keep_alive():
     ttl = Fixed(600.0).ttl(stay(0.0, 86400.0))
-    assert (ttl.seconds, ttl.reason) == (600.0, "kept 10m: fixed, as every model")
+    assert (ttl.seconds, ttl.why()) == (600.0, "kept 10m: fixed, as every model")
 
 
 def test_the_default_is_ollamas_own():

@@ -29,4 +29,4 @@ def test_no_room_is_made_ahead():
 
 def test_everything_stays_for_the_maximum():
     ttl = Lru().ttl(Stay(tuple(0.0 for _ in EDGES), GIB, 5.0, 1.0, 300.0, 7200.0))
-    assert (ttl.seconds, ttl.reason) == (7200.0, "kept 2h: the maximum, as every model")
+    assert (ttl.seconds, ttl.why()) == (7200.0, "kept 2h: the maximum, as every model")

@@ -19,13 +19,14 @@ def hazards_until(seconds, hazard):
 
 
 def test_memory_without_a_price_keeps_for_the_maximum():
-    assert priced_ttl(stay(price=0)) == Ttl(DAY, "kept 24h: memory has no price")
+    ttl = priced_ttl(stay(price=0))
+    assert (ttl.seconds, ttl.why()) == (DAY, "kept 24h: memory has no price")
 
 
 def test_a_model_that_nobody_asks_for_again_stays_for_the_minimum():
     ttl = priced_ttl(stay(shortest=300))
     assert ttl.seconds == 300
-    assert ttl.reason == ("kept 5m (the minimum): asked for within that time 0%, reload 6s, 5GiB, price 5ms per GiB·h")
+    assert ttl.why() == ("kept 5m (the minimum): asked for within that time 0%, reload 6s, 5GiB, price 5ms per GiB·h")
 
 
 def test_a_model_stays_as_long_as_its_hazard_times_reload_exceeds_its_rent():
@@ -46,7 +47,7 @@ def test_a_model_stays_over_the_noon_but_not_over_the_night():
     in_the_evening = replace(in_the_morning, began=23.5 * HOUR)
     assert priced_ttl(in_the_morning).seconds > 4 * HOUR
     assert priced_ttl(in_the_evening).seconds == 0.0
-    assert "asked for within that time 0%" in priced_ttl(in_the_evening).reason
+    assert "asked for within that time 0%" in priced_ttl(in_the_evening).why()
 
 
 def test_a_model_never_stays_longer_than_two_loads_are_worth():
@@ -57,7 +58,7 @@ def test_a_model_never_stays_longer_than_two_loads_are_worth():
 def test_the_maximum_bounds_a_busy_model():
     ttl = priced_ttl(stay(tuple(0.01 for _ in EDGES), price=0.0001, longest=HOUR))
     assert ttl.seconds == HOUR
-    assert "(the maximum)" in ttl.reason
+    assert "(the maximum)" in ttl.why()
 
 
 @pytest.mark.parametrize(
@@ -77,4 +78,4 @@ def test_a_stay_that_makes_no_sense_is_refused(values, complaint):
 
 def test_a_ttl_is_finite_and_not_negative():
     with pytest.raises(ValueError, match="ttl must be finite and >= 0 seconds, got -3"):
-        Ttl(-3, "")
+        Ttl(-3, str)

@@ -56,7 +56,7 @@ class Clairvoyant(Adaptive):
 
     def ttl(self, stay: Stay) -> Ttl:
         """Keep every model for the maximum."""
-        return Ttl(stay.max_seconds, "kept for the maximum")
+        return Ttl(stay.max_seconds, lambda: "kept for the maximum")
 
     def _foreseen(self, memory: Memory) -> Memory:
         return replace(memory, residents=tuple(self._with_foresight(resident) for resident in memory.residents))

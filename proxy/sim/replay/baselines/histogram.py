@@ -76,4 +76,4 @@ class Histogram(Lru):
         says_enough = known is not None and known.representative
         seconds = stay.clamp(known.tail_seconds() * _MARGIN if known and says_enough else _BINS * _BIN_SECONDS)
         why = "99 % of its idle times were shorter" if says_enough else "its idle times say too little"
-        return Ttl(seconds, f"kept {format_duration(seconds)}: {why}")
+        return Ttl(seconds, lambda: f"kept {format_duration(seconds)}: {why}")
