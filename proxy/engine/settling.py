@@ -15,6 +15,7 @@ _SHORTEST_SECONDS = 0.05
 _FIRST_REPAIR_SECONDS = 0.25
 _REPAIR_FACTOR = 4.0
 _PROOFS = 3
+_TOLERANCE_SECONDS = 0.1
 _OLLAMAS_LOOK_SECONDS = 0.45
 _OLLAMAS_PAUSE_SECONDS = 5.0
 _WEIGHT = 0.2
@@ -54,8 +55,7 @@ class Settling:
     def too_short(self) -> Settling:
         """A load spilled although it should have fitted: back to the first pause, from there on four times as long."""
         longer = min(_LONGEST_SECONDS, max(self.seconds, _FIRST_REPAIR_SECONDS) * _REPAIR_FACTOR)
-        if self.seconds < self.first_seconds:
-            longer = self.first_seconds
+        longer = self.first_seconds if self.seconds < self.first_seconds else max(self.seconds, longer)
         return Settling(self.first_seconds, longer, tries=False)
 
 
@@ -69,9 +69,14 @@ def should_have_fitted(state: State, operation: Operation, observed: ObservedRes
 
 
 def needed_what_was_freed(state: State, operation: Operation) -> bool:
-    """Had the last victim's memory still counted as used, the model would have spilled; asked where no driver tells."""
+    """Had the last victim's memory still counted as used, the model would have spilled; asked where no driver tells.
+
+    A load that began later than the pause demands, for another reason, tells nothing about the pause.
+    """
     total = state.budget.total(state.settings)
     if total is None or state.budget.driver_total is not None or not operation.freed_bytes:
+        return False
+    if operation.loading_at > state.last_unload_at + state.settling.seconds + _TOLERANCE_SECONDS:
         return False
     return state.used_bytes() + operation.freed_bytes > total
 

@@ -35,6 +35,16 @@ def test_a_load_that_had_room_beside_what_was_unloaded_proves_nothing() -> None:
     assert {swaps(script, model) for _ in range(5) for model in ("yours", "mine")} == {0.5}
 
 
+def test_a_load_that_began_later_than_it_had_to_proves_nothing_about_the_pause() -> None:
+    script = Transcript(SIZES, settle_seconds=0.25, warm_up=False).warmed("mine")
+    for model in ("yours", "mine"):
+        script.engine.state.learnt(f"{model}:latest").holds_up_seconds = 5.0  # Ollama is to have looked before
+    for _ in range(2):
+        for model in ("yours", "mine"):
+            assert swaps(script, model) == pytest.approx(0.45)
+    assert script.engine.state.settling.seconds == 0.25
+
+
 def test_where_the_driver_tells_what_is_free_nothing_is_learnt() -> None:
     script = Transcript(SIZES, warm_up=False)
     script.engine.state.budget = script.engine.state.budget.with_driver(24 * GIB, 0, 1)
@@ -69,6 +79,7 @@ def test_after_a_spill_the_pause_is_the_first_one_again_and_stays() -> None:
         (Settling(0.5, 2.0), 5.0),
         (Settling(0.5, 0.125, proofs=2), 0.5),
         (Settling(8.0, 4.0), 8.0),
+        (Settling(8.0, 8.0), 8.0),
     ],
 )
 def test_too_short_a_pause_goes_back_to_the_first_one_and_from_there_grows_fourfold(
