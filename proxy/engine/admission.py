@@ -7,7 +7,8 @@
   4a nobody has to leave, or only idle models        → load it
   4b only pinned models could leave                  → forward as it came
   4c models have to leave that have not had their turn → serve on, wait till they have
-  4d busy models have to leave                       → admit nothing more to them, wait till they are idle
+  4d busy models have to leave                       → admit nothing more to them, wait till they are idle;
+                                                       who is idle of those that leave with them leaves at once
   4e … for max_wait in vain                          → admit once who wanted them meanwhile, then wait on
 5 younger cold models that disturb nobody may go ahead of an older one that waits for others to leave
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from proxy.domain.effects import Cause, Observe, Outcome
 from proxy.engine import operation, serving, turn, worth
 from proxy.engine.compatible import surely_reloads
+from proxy.engine.state import Reserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,14 +69,8 @@ def _serve_if_warm(state: State, held: Held, at: float) -> None:
 
 
 def _begin_next(state: State, at: float) -> None:
-    for model, (cause, reason) in tuple(state.to_clear.items()):  # case 3
-        resident = state.residents.get(model)
-        if resident is not None and not resident.idle:
-            continue  # Ollama knows already that a client unloads it, and waits as well
-        del state.to_clear[model]
-        if resident is not None:
-            operation.begin_clearing(state, model, cause, reason, at)
-            return
+    if _clears(state, at):
+        return
     waits_for_others = False
     for held in _oldest_of_each(state):  # case 4
         if waits_for_others and not _disturbs_nobody(state, held):  # case 5
@@ -94,6 +90,35 @@ def _begin_next(state: State, at: float) -> None:
                 state.admitted_at = at
             else:  # case 4d
                 state.draining |= frozenset(room.victims)
+                if _idle_one_leaves(state, held, room, at):
+                    return
+
+
+def _clears(state: State, at: float) -> bool:
+    """Case 3."""
+    for model, (cause, reason) in tuple(state.to_clear.items()):
+        resident = state.residents.get(model)
+        if resident is not None and not resident.idle:
+            continue  # Ollama knows already that a client unloads it, and waits as well
+        del state.to_clear[model]
+        if resident is not None:
+            operation.begin_clearing(state, model, cause, reason, at)
+            return True
+    return False
+
+
+def _idle_one_leaves(state: State, held: Held, room: Room, at: float) -> bool:
+    """Have one leave that is idle, while others are busy: so Ollama's pause after an unload (OLLAMA.md 17) runs now."""
+    victim = next((model for model in room.victims if state.residents[model].idle), None)
+    if victim is None:
+        return False
+    if victim != held.model:
+        state.usage.evicted(at, len(state.residents))
+    before = state.reserved.sizes if state.reserved is not None and state.reserved.request_id == held.request_id else ()
+    state.reserved = Reserved(held.request_id, (*before, state.residents[victim].vram_bytes))
+    cause = Cause.RELOAD if victim == held.model else Cause.EVICTION
+    operation.begin_clearing(state, victim, cause, room.reason, at)
+    return True
 
 
 def _oldest_of_each(state: State) -> Iterator[Held]:
@@ -133,7 +158,8 @@ def _disturbs_nobody(state: State, held: Held) -> bool:
     model, options = held.model, held.wants.options
     if model in state.residents:
         return False
-    return worth.has_place(state, model, options) and worth.surely_let_in(state, model, options)
+    reserved = state.reserved.sizes if state.reserved is not None and state.reserved.request_id in state.held else ()
+    return worth.has_place(state, model, options, reserved) and worth.surely_let_in(state, model, options)
 
 
 def _load(state: State, held: Held, room: Room, at: float) -> None:

@@ -86,6 +86,13 @@ class Held(NamedTuple):
     wants: Running
 
 
+class Reserved(NamedTuple):
+    """Memory of models that left already for a request that waits for others as well; their sizes in bytes."""
+
+    request_id: int
+    sizes: tuple[int, ...]
+
+
 class InFlight(NamedTuple):
     """A request that was forwarded, as it was sent on; model None: it is not managed."""
 
@@ -215,6 +222,7 @@ class State:
     to_clear: OrderedDict[str, tuple[Cause, str]] = field(default_factory=OrderedDict)
     touching: set[str] = field(default_factory=set)
     draining: frozenset[str] = frozenset()
+    reserved: Reserved | None = None
     admitted_at: float = -math.inf
     turn_ends_at: float = math.inf
     weighed: tuple[Hashable, float, Room] | None = None

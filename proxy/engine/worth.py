@@ -9,7 +9,7 @@ from proxy.policy import Memory, Need, Wanted
 from proxy.policy import Resident as Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from proxy.domain.model import RunnerOptions
     from proxy.engine.state import Resident, State
@@ -120,9 +120,12 @@ def surely_let_in(state: State, model: str, options: RunnerOptions) -> bool:
     return needed_bytes(state, model, options) <= _OLLAMA_RULE * min([total - state.used_bytes(), *believed])
 
 
-def has_place(state: State, model: str, options: RunnerOptions) -> bool:
-    """Tell whether none of the others would have to leave for a model, by the plain rule (OLLAMA.md 8)."""
-    others = [resident.vram_bytes for resident in state.residents.values() if resident.model != model]
+def has_place(state: State, model: str, options: RunnerOptions, reserved: Sequence[int] = ()) -> bool:
+    """Tell whether none of the others would have to leave for a model, by the plain rule (OLLAMA.md 8).
+
+    `reserved` are sizes of models that left for another's sake: they count as if they were there.
+    """
+    others = [*reserved, *(resident.vram_bytes for resident in state.residents.values() if resident.model != model)]
     usable = state.budget.usable(state.settings)
     fits_in = usable is None or needed_bytes(state, model, options) <= _OLLAMA_RULE * (usable - sum(others))
     return not others or (fits_in and len(others) < state.budget.max_models(state.settings))
