@@ -90,6 +90,7 @@ class IdleWork:
         if ahead is None:
             self.pause_seconds = min(_RAREST_LOOK_SECONDS, 2 * self.pause_seconds)
         else:
+            state.usage.returns.left(ahead.victim, ahead.return_chance)
             operation.begin_clearing(state, ahead.victim, Cause.ROOM_AHEAD, ahead.reason, at)
 
 

@@ -108,6 +108,7 @@ def memory(state: State, at: float, without: Collection[str] = ()) -> Memory:
         max_models=state.budget.max_models(state.settings),
         settle_seconds=state.settling.seconds,
         residents=tuple(candidate(state, r, at) for r in state.residents.values() if r.model not in without),
+        return_bias=state.usage.returns.bias,
     )
 
 

@@ -22,8 +22,8 @@ MIN_SHARE = 0.004
 MIN_RESIDENTS, MAX_RESIDENTS = 2, 9
 """A lone resident saves next to nothing by leaving early; of more than nine, too many sets would have to be weighed."""
 
-RISK_WEIGHT = 1.0
-"""How much what may be lost counts; the laboratory counted it twice, with half as long a horizon (POLICY.md)."""
+RISK_WEIGHT = 0.8
+"""How much what may be lost counts; the laboratory, without the correction of the chances, counted it twice."""
 
 
 def room_ahead(memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
@@ -46,7 +46,9 @@ def room_ahead(memory: Memory, wanted: Sequence[Wanted]) -> Ahead | None:
         gain = stays_seconds - risk_seconds - outlook.next_miss_seconds(belief.everyone ^ 1 << i)
         if gain > best_gain:
             best, best_gain = belief.residents[i], gain
-    return None if best is None else Ahead(best.model, best_gain, outlook.reason(best, best_gain))
+    if best is None:
+        return None
+    return Ahead(best.model, best_gain, outlook.return_chance(best), outlook.reason(best, best_gain))
 
 
 class _Next(NamedTuple):
@@ -73,6 +75,7 @@ class _Outlook:
             for w in known
             if (share := self._shares.get(w.model, 0.0)) > MIN_SHARE
         )
+        self._absent = sum([share for model, share in self._shares.items() if model not in bit])
 
     def next_miss_seconds(self, present: int) -> float:
         """Expected cost of making room for the next request, given who is present; no price of return."""
@@ -81,8 +84,18 @@ class _Outlook:
     def risk_seconds(self, i: int) -> float:
         """What it costs to have unloaded resident `i`: its load if it is asked for next, else its loss; weighted."""
         resident = self.belief.residents[i]
-        share = self._shares.get(resident.model, 0.0)
+        chance = min(1.0, self.return_chance(resident) + self.belief.memory.return_bias)
+        share = chance * self._misses_without(resident)
         return RISK_WEIGHT * (share * resident.load_seconds + (1.0 - share) * resident.loss_seconds)
+
+    def return_chance(self, resident: Resident) -> float:
+        """The chance that a resident, once gone, is the next model to be loaded."""
+        misses = self._misses_without(resident)
+        return self._shares.get(resident.model, 0.0) / misses if misses > 0 else 0.0
+
+    def _misses_without(self, resident: Resident) -> float:
+        """The chance that the next request is for a model that is not loaded, with this one gone."""
+        return self._absent + self._shares.get(resident.model, 0.0)
 
     def reason(self, victim: Resident, gain_seconds: float) -> str:
         """Say what is gained and which model is likely to need the room."""

@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 from typing import Self
 
+from proxy.policy.calibration import Calibration
 from proxy.policy.checks import check_number
 from proxy.policy.contexts import Asked
 from proxy.policy.day import DayRhythm, tells_of_the_day
@@ -36,6 +37,7 @@ class UsageBook:
         self._from_disk, self._from_page_cache = LoadTimes(), LoadTimes()
         self._last_eviction: float | None = None
         self._eviction_gap_seconds = self._stay_seconds = START_HORIZON_SECONDS
+        self.returns = Calibration()
 
     def __repr__(self) -> str:
         return f"UsageBook({len(self._usages)} of {self._max_models} models, horizon {self.horizon_seconds:.0f} s)"
@@ -227,6 +229,7 @@ class UsageBook:
             "last_eviction": self._last_eviction,
             "eviction_gap_seconds": self._eviction_gap_seconds,
             "stay_seconds": self._stay_seconds,
+            "return_error": self.returns.error,
             "loads_from_disk": self._from_disk.to_state(),
             "loads_from_page_cache": self._from_page_cache.to_state(),
             "models": {model: usage.to_state() for model, usage in self._usages.items()},
@@ -249,6 +252,8 @@ class UsageBook:
         book._eviction_gap_seconds = book._stay_seconds = number(state, "eviction_gap_seconds")
         if "stay_seconds" in state:  # earlier versions did not learn it
             book._stay_seconds = number(state, "stay_seconds")
+        if "return_error" in state:  # nor this
+            book.returns = Calibration(number(state, "return_error"))
         if "loads_from_disk" in state:  # earlier versions did not learn them
             book._from_disk = LoadTimes.from_state(mapping(state, "loads_from_disk"))
             book._from_page_cache = LoadTimes.from_state(mapping(state, "loads_from_page_cache"))

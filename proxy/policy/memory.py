@@ -64,16 +64,19 @@ class Memory:
         max_models: how many models may be loaded at once, at least 1.
         settle_seconds: pause between seeing victims gone and the load.
         residents: in any order; no decision depends on it.
+        return_bias: to be added to the chance that a model that leaves ahead of need is the next to be loaded, 0 … 1.
     """
 
     budget_bytes: int | None
     max_models: int
     settle_seconds: float
     residents: tuple[Resident, ...]
+    return_bias: float = 0.0
 
     def __post_init__(self) -> None:
         check_number("max_models", self.max_models, "models", at_least=1)
         check_number("settle_seconds", self.settle_seconds, "seconds")
+        check_number("return_bias", self.return_bias, "(a chance)", at_most=1.0)
         if self.budget_bytes is not None:
             check_number("budget_bytes", self.budget_bytes, "bytes")
 
@@ -144,10 +147,14 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """A resident to unload in idle time, and the expected seconds of waiting that this saves."""
+    """A resident to unload in idle time, and the expected seconds of waiting that this saves.
+
+    `return_chance` is the chance, by the hazards alone, that it is the next model to be loaded.
+    """
 
     victim: str
     gain_seconds: float
+    return_chance: float
     reason: str
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from proxy.policy import Wanted
@@ -17,10 +19,10 @@ def test_what_the_next_miss_would_wait_for_is_unloaded_ahead():
     ahead = room_ahead(memory(COLD, HOT), wanted(new=0.5, hot=0.5))
     assert ahead is not None
     assert ahead.victim == "cold"
-    # the miss, of chance 0.5, would lose the cold model and settle; leaving early risks its loss
-    assert ahead.gain_seconds == pytest.approx(0.5 * (0.01 + 0.5) - 0.01)
+    # the miss, of chance 0.5, would lose the cold model and settle; leaving early risks eight tenths of its loss
+    assert ahead.gain_seconds == pytest.approx(0.5 * (0.01 + 0.5) - 0.8 * 0.01)
     assert ahead.reason == (
-        "cold leaves ahead of need: saves 245ms at the next miss (most likely new, 50%), frees 10GiB,"
+        "cold leaves ahead of need: saves 247ms at the next miss (most likely new, 50%), frees 10GiB,"
         " expected loss 10ms, idle 2h"
     )
 
@@ -31,6 +33,18 @@ def test_nothing_is_unloaded_when_every_likely_model_fits():
 
 def test_nothing_is_unloaded_that_is_likely_to_be_asked_for_itself():
     assert room_ahead(memory(COLD, HOT), wanted(new=0.1, cold=0.5, hot=0.4)) is None
+
+
+def test_the_usual_error_of_the_forecast_counts_as_a_chance_of_being_asked_for_next():
+    usual = wanted(new=0.5, hot=0.4, cold=0.01)
+    sure = room_ahead(memory(COLD, HOT), usual)
+    assert sure is not None
+    assert sure.return_chance == pytest.approx(0.01 / 0.51)  # of being the next to be loaded: hot ones never are
+    doubtful = room_ahead(replace(memory(COLD, HOT), return_bias=0.02), usual)
+    assert doubtful is not None
+    share = 0.02 * 0.51 / 0.91
+    assert sure.gain_seconds - doubtful.gain_seconds == pytest.approx(0.8 * share * (5 - 0.01))
+    assert room_ahead(replace(memory(COLD, HOT), return_bias=0.2), usual) is None
 
 
 def test_a_gain_below_a_twentieth_of_a_second_is_not_worth_an_unload():

@@ -38,6 +38,11 @@ def test_memory_refuses_a_negative_budget_or_settling():
         Memory(budget_bytes=None, max_models=1, settle_seconds=-0.1, residents=())
 
 
+def test_memory_refuses_a_chance_above_one():
+    with pytest.raises(ValueError, match="return_bias must be finite and >= 0 and <= 1"):
+        Memory(budget_bytes=None, max_models=1, settle_seconds=0.5, residents=(), return_bias=1.1)
+
+
 def test_needs_refuse_negative_numbers():
     with pytest.raises(ValueError, match="bytes must be"):
         Need("a", -1)
