@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from proxy.engine.state import Resident, Running, State
 
 _TOLERATED_RATIO = 0.1
-_HOLDS_SECONDS = 5.0
+_HOLDS_SECONDS = 10.0
 
 
 def decide(state: State, model: str, at: float) -> int:
     """Return the keep_alive in seconds that the model is worth now: finite, in the order of the residents' losses.
 
-    A decision holds for five seconds, unless residents or settings change: a busy model need not be reckoned each time,
+    A decision holds for ten seconds, unless residents or settings change: a busy model need not be reckoned each time,
     nor for each of those who waited for it together.
     """
     learnt = state.learnt(model)
