@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from proxy.observe.labels import OTHER
 
 if TYPE_CHECKING:
-    from prometheus_client import Histogram
-
+    from proxy.observe.histogram import Bars
     from proxy.observe.labels import Children
 
 
 class Gaps:
     """The time from one request for a model to the next one for it."""
 
-    def __init__(self, seconds: Children[Histogram]) -> None:
+    def __init__(self, seconds: Children[Bars]) -> None:
         """`seconds`: where they are counted, by the label of the model."""
         self._seconds = seconds
         self._last_at: dict[str, float] = {}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
-
-from prometheus_client import Counter, Gauge, Histogram
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from proxy.domain.model import Endpoint
 
@@ -58,23 +56,31 @@ class LabelNames:
         return name
 
 
-_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+_Child = TypeVar("_Child")
+_Child_co = TypeVar("_Child_co", covariant=True)
 
 
-class Children(Generic[_Metric]):
+class Labelled(Protocol[_Child_co]):
+    """A metric that has labels."""
+
+    def labels(self, *values: str) -> _Child_co:
+        """Return its child with these label values."""
+
+
+class Children(Generic[_Child]):
     """A labelled metric whose children are looked up once: `.labels()` costs three times a cached child."""
 
-    def __init__(self, metric: _Metric, together: Iterable[str] = ()) -> None:
-        """Wrap a metric that has labels.
+    def __init__(self, metric: Labelled[_Child], together: Iterable[str] = ()) -> None:
+        """Wrap a metric.
 
         `together`: values of the last label whose children all begin with the first one, at 0: what begins with its
         first event is not seen to rise, so Prometheus' `increase()` would miss that event.
         """
-        self._labels: Callable[..., _Metric] = metric.labels
+        self._labels = metric.labels
         self._together = tuple(together)
-        self._children: dict[tuple[str, ...], _Metric] = {}
+        self._children: dict[tuple[str, ...], _Child] = {}
 
-    def __call__(self, *values: str) -> _Metric:
+    def __call__(self, *values: str) -> _Child:
         """Return the child with these label values, in the order of the metric's label names."""
         child = self._children.get(values)
         if child is None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
 
 from proxy import __version__
 from proxy.domain.effects import Cause, Outcome
 from proxy.domain.events import Ending
+from proxy.observe.histogram import Bars, Histogram
 from proxy.observe.labels import Children
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ CLIENT_ERROR: Final = "client_error"
 _REFUSALS: Final = ("400", "401", "403", "404", "413", "417", "429", "503")
 _RESULTS: Final = (*Outcome, CLIENT_ERROR, Ending.CLIENT_GONE, Ending.UPSTREAM_ERROR)
 
-_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+_Metric = TypeVar("_Metric", Counter, Gauge)
 
 
 class Meters:
@@ -75,9 +76,14 @@ class Meters:
         return Children(kind(f"keepwarm_{name}", meaning, labels, registry=self.registry), together)
 
     def _histogram(
-        self, name: str, meaning: str, labels: Sequence[str] = (), buckets: Sequence[float] = _BUCKETS
-    ) -> Histogram:
-        return Histogram(f"keepwarm_{name}", meaning, labels, registry=self.registry, buckets=buckets)
+        self,
+        name: str,
+        meaning: str,
+        labels: Sequence[str] = (),
+        buckets: Sequence[float] = _BUCKETS,
+        together: Iterable[str] = (),
+    ) -> Children[Bars]:
+        return Children(Histogram(f"keepwarm_{name}", meaning, labels, self.registry, buckets), together)
 
     def _requests(self) -> None:
         self.requests = self._add(
@@ -87,16 +93,12 @@ class Meters:
             Counter, "refused_requests", "Requests that keepwarm refused itself", ("status",), _REFUSALS
         )
         self.refused("401")
-        self.ttft = Children(
-            self._histogram("ttft_seconds", "Arrival to first byte of the answer's body", ("model", "outcome")), _TIMED
+        self.ttft = self._histogram(
+            "ttft_seconds", "Arrival to first byte of the answer's body", ("model", "outcome"), together=_TIMED
         )
-        self.e2e = Children(
-            self._histogram("e2e_seconds", "Arrival to end of the answer", ("model", "outcome")), _TIMED
-        )
-        self.gap = Children(
-            self._histogram("gap_seconds", "From one request for a model to its next", ("model",), _GAP_BUCKETS)
-        )
-        self.load_wait = Children(self._histogram("load_wait_seconds", "Time cold requests were held", ("model",)))
+        self.e2e = self._histogram("e2e_seconds", "Arrival to end of the answer", ("model", "outcome"), together=_TIMED)
+        self.gap = self._histogram("gap_seconds", "From one request for a model to its next", ("model",), _GAP_BUCKETS)
+        self.load_wait = self._histogram("load_wait_seconds", "Time cold requests were held", ("model",))
         self.tokens = self._add(
             Counter, "tokens", "Tokens, as Ollama counts them", ("model", "client", "direction"), ("in", "out")
         )
@@ -114,7 +116,7 @@ class Meters:
         )
 
     def _residency(self) -> None:
-        self.load = Children(self._histogram("load_seconds", "Duration of the proxy's own loads", ("model", "cause")))
+        self.load = self._histogram("load_seconds", "Duration of the proxy's own loads", ("model", "cause"))
         self.loads = self._add(Counter, "loads", "Models loaded by the proxy", ("model", "cause"), _LOAD_CAUSES)
         self.reloads = self._add(
             Counter, "reloads", "Loads of a model that was resident just before", ("model", "cause"), RELOAD_CAUSES
@@ -140,8 +142,10 @@ class Meters:
     def _operation(self) -> None:
         self.overhead = self._histogram(
             "overhead_seconds", "Time a request spends in the proxy itself", buckets=_FINE_BUCKETS
-        )
-        self.event_loop_lag = self._histogram("event_loop_lag_seconds", "How late a timer fires", buckets=_FINE_BUCKETS)
+        )()
+        self.event_loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How late a timer fires", buckets=_FINE_BUCKETS
+        )()
         self.passthrough = self._add(
             Counter, "passthrough_requests", "Requests that run no model and are over", ("path", "outcome"), Ending
         )

@@ -161,28 +161,28 @@ class Metrics:
         """Count the requests that are over: many in a row cost a third of what one now and then does."""
         uncounted, self._uncounted = self._uncounted, []
         overheads, self._overheads = self._overheads, []
-        sums: defaultdict[tuple[str, str, str, str], _Sums] = defaultdict(_Sums)
+        alike: defaultdict[tuple[str, str, str, str], list[FinishedRequest]] = defaultdict(list)
         for request in uncounted:
-            self._request(request, sums)
-        for labels, same in sums.items():
-            self._add(*labels, same)
+            label = self._names.label(request.model, known=request.known)
+            self._gaps.used(label, request.at)
+            alike[label, request.endpoint, self._clients.label(request.client), _result(request)].append(request)
+        for labels, requests in alike.items():
+            self._add(*labels, requests)
         for seconds in overheads:
             self._meters.overhead.observe(seconds)
 
-    def _request(self, request: FinishedRequest, sums: defaultdict[tuple[str, str, str, str], _Sums]) -> None:
-        label, result = self._names.label(request.model, known=request.known), _result(request)
-        sums[label, request.endpoint, self._clients.label(request.client), result].add(request.figures)
-        if request.outcome is Outcome.COLD:
-            self._meters.load_wait(label).observe(request.wait_seconds, _exemplar(request))
-        if result == request.outcome:
-            self._meters.e2e(label, result).observe(request.e2e_seconds)
-            if request.ttft_seconds is not None:
-                self._meters.ttft(label, result).observe(request.ttft_seconds, _exemplar(request))
-        self._gaps.used(label, request.at)
-
-    def _add(self, label: str, endpoint: str, client: str, result: str, sums: _Sums) -> None:
-        meters = self._meters
-        meters.requests(label, endpoint, client, result).inc(sums.requests)
+    def _add(self, label: str, endpoint: str, client: str, result: str, requests: list[FinishedRequest]) -> None:
+        """Count requests with the same labels: counters are locked, so each is counted up as rarely as can be."""
+        meters, sums = self._meters, _Sums()
+        for request in requests:
+            sums.add(request.figures)
+            if request.outcome is Outcome.COLD:
+                meters.load_wait(label).observe(request.wait_seconds, _exemplar(request))
+            if result == request.outcome:
+                meters.e2e(label, result).observe(request.e2e_seconds)
+                if request.ttft_seconds is not None:
+                    meters.ttft(label, result).observe(request.ttft_seconds, _exemplar(request))
+        meters.requests(label, endpoint, client, result).inc(len(requests))
         meters.tokens(label, client, "in").inc(sums.prompt_tokens)
         meters.tokens(label, client, "out").inc(sums.generated_tokens)
         meters.prompt_seconds(label).inc(sums.prompt_seconds)
@@ -191,17 +191,15 @@ class Metrics:
 
 @dataclass(slots=True)
 class _Sums:
-    """What requests with the same labels come to: counters are locked, so each is counted up as rarely as can be."""
+    """What the figures of some requests come to; one that makes no sense is left out, a counter refuses to fall."""
 
-    requests: int = 0
     prompt_tokens: int = 0
     generated_tokens: int = 0
     prompt_seconds: float = 0.0
     generation_seconds: float = 0.0
 
     def add(self, figures: AnswerFigures) -> None:
-        """Add one request; a figure that makes no sense is left out, a counter refuses to fall."""
-        self.requests += 1
+        """Add one request."""
         self.prompt_tokens += max(0, figures.prompt_tokens or 0)
         self.generated_tokens += max(0, figures.generated_tokens or 0)
         self.prompt_seconds += max(0.0, figures.prompt_seconds or 0.0)
