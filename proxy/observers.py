@@ -52,6 +52,7 @@ class Observers:
 
     def catch_up(self) -> None:
         """Tell what has not been told yet, for whoever wants to know all of it at once."""
+        self._feed.changed()
         try:
             while self._untold:
                 self._tell(*self._untold.popleft())
@@ -60,11 +61,12 @@ class Observers:
                 asyncio.get_running_loop().call_soon(self.catch_up)
 
     def _tell(self, event: Happening, effects: Sequence[Effect]) -> None:
-        self._feed.changed()
-        finished = self._timelines.observe(event, effects)
-        log_access(event, finished)
         if isinstance(event, PassthroughEnded):
+            log_access(event, ())
             return
+        finished = self._timelines.observe(event, effects)
+        if finished:
+            log_access(event, finished)
         self._metrics.observe(event, effects, finished)
         self._decisions.observe(event, effects)
         self.recent.observe(event, effects)

@@ -69,27 +69,26 @@ class _Live:
     forward: Forward | None = None
 
     def finish(self, ended: RequestEnded) -> FinishedRequest:
-        at = self.arrived.at
-        request = self.arrived.request
-        return FinishedRequest(
-            request_id=ended.request_id,
-            at=at,
-            model=request.model,
-            known=self.arrived.facts is not None,
-            endpoint=request.endpoint,
-            options=request.options,
-            outcome=Outcome.COLD if self.forward is None else self.forward.outcome,
-            ending=ended.ending,
-            status=ended.status,
-            wait_seconds=(ended.at if self.forwarded_at is None else self.forwarded_at) - at,
-            ttft_seconds=None if ended.started_at is None else ended.started_at - at,
-            e2e_seconds=ended.at - at,
-            figures=ended.figures,
-            forward=self.forward,
-            client=self.arrived.client,
-            keep_alive=request.keep_alive,
-            is_unload=request.is_unload,
-            facts=self.arrived.facts,
+        arrived_at, request_id, request, facts, client = self.arrived
+        return FinishedRequest(  # by position: with each request, and names take twice as long
+            request_id,
+            arrived_at,
+            request.model,
+            facts is not None,
+            request.endpoint,
+            request.options,
+            Outcome.COLD if self.forward is None else self.forward.outcome,
+            ended.ending,
+            ended.status,
+            (ended.at if self.forwarded_at is None else self.forwarded_at) - arrived_at,
+            None if ended.started_at is None else ended.started_at - arrived_at,
+            ended.at - arrived_at,
+            ended.figures,
+            self.forward,
+            client,
+            request.keep_alive,
+            request.is_unload,
+            facts,
         )
 
 

@@ -17,24 +17,24 @@ _INT64_LIMIT: Final = 2**63
 
 def request_row(finished: FinishedRequest) -> RequestRow:
     """Return the row for a request that is over."""
-    figures = finished.figures
-    return RequestRow(
-        at=finished.at,
-        model=finished.model[:_LONGEST_NAME].encode("utf-8", "replace").decode(),
-        endpoint=str(finished.endpoint),
-        runner_options_json=_json(finished.options),
-        outcome=str(finished.outcome),
-        ending=str(finished.ending),
-        status=finished.status,
-        ttft_seconds=finished.ttft_seconds,
-        e2e_seconds=finished.e2e_seconds,
-        wait_seconds=finished.wait_seconds,
-        load_seconds=figures.load_seconds,
-        prompt_tokens=_count(figures.prompt_tokens),
-        generated_tokens=_count(figures.generated_tokens),
-        prompt_seconds=figures.prompt_seconds,
-        generation_seconds=figures.generation_seconds,
-        client=finished.client,
+    load_seconds, prompt_tokens, prompt_seconds, generated_tokens, generation_seconds = finished.figures
+    return RequestRow(  # by position: with each request, and names take twice as long
+        finished.at,
+        finished.model[:_LONGEST_NAME].encode("utf-8", "replace").decode(),
+        str(finished.endpoint),
+        _json(finished.options),
+        str(finished.outcome),
+        str(finished.ending),
+        finished.status,
+        finished.ttft_seconds,
+        finished.e2e_seconds,
+        finished.wait_seconds,
+        load_seconds,
+        _count(prompt_tokens),
+        _count(generated_tokens),
+        prompt_seconds,
+        generation_seconds,
+        finished.client,
     )
 
 

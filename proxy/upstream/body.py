@@ -46,9 +46,11 @@ class ModelBody:
 
     def __init__(self, endpoint: Endpoint, content: bytes) -> None:
         self._content = content
-        values = _plain_values(content) or _values(content)
-        self._members = _changeable(content) if any(key in _CHANGED for key, _ in values) else []
-        self.request = _request(endpoint, _fields(values))
+        fields = _plain_fields(content)
+        if fields is None:
+            fields = _merged(_values(content))
+        self._members = [] if _CHANGED.isdisjoint(fields) else _changeable(content)
+        self.request = _request(endpoint, fields)
 
     def with_values(self, keep_alive: int | KeepAlive, num_ctx: int | None = None) -> bytes:
         """Return the body with these values.
@@ -113,7 +115,7 @@ def _request(endpoint: Endpoint, fields: dict[str, Any]) -> ModelRequest:
     )
 
 
-def _fields(values: list[tuple[str, bytes]]) -> dict[str, Any]:
+def _merged(values: list[tuple[str, bytes]]) -> dict[str, Any]:
     """Merge repeated keys as Go does: the last wins, objects merge, null keeps a string and drops the rest."""
     fields: dict[str, Any] = {}
     for key, content in values:
@@ -132,8 +134,8 @@ def _values(content: bytes) -> list[tuple[str, bytes]]:
     return [(key, value) for key, value in found if key in _READ]
 
 
-def _plain_values(content: bytes) -> list[tuple[str, bytes]] | None:
-    """List what is read by the quick way; None: the keys are spelt oddly or not once, or it is no JSON.
+def _plain_fields(content: bytes) -> dict[str, Any] | None:
+    """Read the fields by the quick way; None: the keys are spelt oddly or not once, or it is no JSON.
 
     A name between quotes that stands nowhere else, and that msgspec has seen as a key, is that key.
     """
@@ -141,17 +143,19 @@ def _plain_values(content: bytes) -> list[tuple[str, bytes]] | None:
         plain = _OBJECT.decode(content)
     except (ValueError, RecursionError):
         return None
-    found = []
+    if _UNICODE_ESCAPE in content:  # a key may not be what it looks like
+        return None
+    fields = {}
     for key, value in plain.items():
         written = _READ.get(key)
         if written is None:
             if _folded(key) in _READ:
                 return None
         elif content.count(written) == 1:
-            found.append((key, bytes(value)))
+            fields[key] = _value(bytes(value), key)
         else:
             return None
-    return None if _UNICODE_ESCAPE in content else found  # a key may not be what it looks like
+    return fields
 
 
 def _folded(key: str) -> str:
@@ -175,7 +179,7 @@ def _asks_nothing(endpoint: Endpoint, fields: dict[str, Any]) -> bool:
 
 
 def _keep_alive_seconds(value: Any) -> float | None:  # noqa: ANN401 - JSON
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str):
         try:
