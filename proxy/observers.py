@@ -68,8 +68,9 @@ class Observers:
         if finished:
             log_access(event, finished)
         self._metrics.observe(event, effects, finished)
-        self._decisions.observe(event, effects)
-        self.recent.observe(event, effects)
+        if effects or not finished:  # an answer that is over and changes nothing is none of their business
+            self._decisions.observe(event, effects)
+            self.recent.observe(event, effects)
         self._shadow.observe(event, finished)
         for request in finished:
             self._store.record(request_row(request))

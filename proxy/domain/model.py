@@ -61,7 +61,7 @@ class RunnerOptions(NamedTuple):
     @property
     def num_ctx(self) -> int | None:
         """Context length in tokens that was asked for; None: Ollama's automatic choice."""
-        value = dict(self.values).get("num_ctx")
+        value = dict(self.values).get("num_ctx") if self.values else None
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -38,7 +38,7 @@ def options_for(
 def _needed(options: RunnerOptions, learnt: Learnt, facts: ModelFacts) -> int | None:
     """The context that the request would get by itself, in tokens; None: not known, or not for us to judge."""
     needed = options.num_ctx
-    if needed is None and "num_ctx" not in dict(options.values):
+    if needed is None and not (options.values and "num_ctx" in dict(options.values)):
         needed = facts.default_num_ctx or learnt.automatic_context
     if needed is None or needed <= 0:
         return None

@@ -75,20 +75,6 @@ class ClientPort:
         """Relay the request; a model request waits until the engine admits it."""
         self._active += 1
         self._idle.clear()
-        try:
-            return await self._handle(request)
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
-
-    async def drain(self, seconds: float) -> None:
-        """Wait until no request is being handled, `seconds` at most."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         try:
             check_head(request)
@@ -101,6 +87,16 @@ class ClientPort:
             self._metrics.refused(refusal.status)
             self._note_passed(request, path, refusal.status, Ending.ANSWERED, self._dispatcher.now())
             return await self._error(request, path, refusal.status, str(refusal), refusal.headers)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no request is being handled, `seconds` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     async def _answer(self, request: web.BaseRequest, path: str, visit: Visit) -> web.StreamResponse:
         endpoint = _ENDPOINTS.get(path) if request.method == "POST" else None
@@ -117,7 +113,8 @@ class ClientPort:
         content = await _read(request, self._settings().limits.json_body)
         arrived_at = self._dispatcher.now()
         try:
-            body = await _parse(endpoint, content)
+            is_large = len(content) >= _THREAD_BYTES  # nobody else is to wait for it
+            body = await asyncio.to_thread(ModelBody, endpoint, content) if is_large else ModelBody(endpoint, content)
         except ValueError as error:
             if visit.client.is_limited:
                 raise RefusedError(HTTPStatus.BAD_REQUEST, f"keepwarm can't read the body: {error}") from error
@@ -278,10 +275,3 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
         unusable = UnusableBodyError(error)
         raise RefusedError(unusable.status, str(unusable)) from error
     return b"".join(parts)
-
-
-async def _parse(endpoint: Endpoint, content: bytes) -> ModelBody:
-    """Read the body; a large one in a thread, so that nobody else waits for it."""
-    if len(content) < _THREAD_BYTES:
-        return ModelBody(endpoint, content)
-    return await asyncio.to_thread(ModelBody, endpoint, content)

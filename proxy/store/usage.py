@@ -77,7 +77,8 @@ class UsageStore:
     def record(self, row: RequestRow) -> None:
         """Add a row with the next write. Of more than 10,000 waiting rows the oldest is given up."""
         self._pending.append(row)
-        self._bound_pending()
+        if len(self._pending) > MAX_PENDING_ROWS:
+            self._bound_pending()
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the saved state, a JSON object, with the next write."""

@@ -6,7 +6,7 @@ keys inside `options` count as they are written, and repeated `options` are merg
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -27,14 +27,7 @@ _NO_OPTIONS = RunnerOptions()
 _NOWHERE = Member("", 0, 0)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _UNICODE_ESCAPE = b"\\u"
-
-
-class _Edit(NamedTuple):
-    """Bytes to write in place of those from start to end."""
-
-    start: int
-    end: int
-    value: bytes
+_Edit: TypeAlias = tuple[int, int, bytes]  # start, end, and what to write in place of the bytes between
 
 
 class ModelBody:
@@ -70,7 +63,7 @@ class ModelBody:
 
     def _keep_alive_edits(self, keep_alive: int | KeepAlive) -> list[_Edit]:
         value = b"null" if isinstance(keep_alive, KeepAlive) else b"%d" % keep_alive
-        asked = [_Edit(member.start, member.end, value) for member in self._members if member.key == "keep_alive"]
+        asked = [(member.start, member.end, value) for member in self._members if member.key == "keep_alive"]
         return asked if asked or value == b"null" else [self._added(b'"keep_alive":' + value)]
 
     def _num_ctx_edits(self, num_ctx: int) -> list[_Edit]:
@@ -83,13 +76,13 @@ class ModelBody:
         if not options.startswith(b"{"):
             return []
         found = members(options, values_of(options))
-        asked = [_Edit(start + m.start, start + m.end, b"%d" % num_ctx) for m in found if m.key == "num_ctx"]
-        return asked or [_Edit(end - 1, end - 1, b"," + written if found else written)]
+        asked = [(start + m.start, start + m.end, b"%d" % num_ctx) for m in found if m.key == "num_ctx"]
+        return asked or [(end - 1, end - 1, b"," + written if found else written)]
 
     def _added(self, member: bytes) -> _Edit:
         """Any member that is there, model at least, stands before it: a comma is always due."""
         end = self._content.rindex(b"}")
-        return _Edit(end, end, b"," + member)
+        return end, end, b"," + member
 
 
 def _changeable(content: bytes) -> list[Member]:
