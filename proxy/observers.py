@@ -52,7 +52,8 @@ class Observers:
 
     def catch_up(self) -> None:
         """Tell what has not been told yet, for whoever wants to know all of it at once."""
-        self._feed.changed()
+        if self._untold:  # the page asks too, and painting it must not be news
+            self._feed.changed()
         try:
             while self._untold:
                 self._tell(*self._untold.popleft())

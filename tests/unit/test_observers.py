@@ -8,9 +8,9 @@ from proxy.domain.events import Tick
 from proxy.observers import Observers
 
 
-def observers(shadow):
+def observers(shadow, feed=None):
     timelines = SimpleNamespace(observe=lambda *_: [])
-    return Observers(timelines, Mock(), Mock(), shadow, Mock())
+    return Observers(timelines, Mock(), feed or Mock(), shadow, Mock())
 
 
 async def test_an_observer_that_fails_once_loses_nothing_that_happened_after():
@@ -40,3 +40,14 @@ async def test_who_wants_to_know_all_at_once_need_not_wait_for_the_next_turn_of_
     assert told == [1.0]
     await asyncio.sleep(0)
     assert told == [1.0]
+
+
+async def test_the_page_is_told_once_of_all_that_happened_and_never_of_nothing():
+    feed = Mock()
+    looking_on = observers(Mock(), feed)
+    looking_on.catch_up()
+    feed.changed.assert_not_called()
+    for at in (1.0, 2.0):
+        looking_on.observe(Tick(at), [])
+    looking_on.catch_up()
+    feed.changed.assert_called_once_with()
