@@ -66,9 +66,16 @@ class Histogram(Collector):
         """Return what is observed with these values, in the order of the label names; it begins at 0."""
         return self._bars.setdefault(values, Bars(self._bounds))
 
+    def describe(self) -> Iterator[Metric]:
+        """Yield the one family, empty: so the registry refuses a second one of its name."""
+        yield self._family()
+
     def collect(self) -> Iterator[Metric]:
         """Yield the one family."""
-        family = HistogramMetricFamily(self._name, self._meaning, labels=self._label_names)
+        family = self._family()
         for values, bars in tuple(self._bars.items()):  # there may be more of them before this is over
             bars.add_to(family, values)
         yield family
+
+    def _family(self) -> HistogramMetricFamily:
+        return HistogramMetricFamily(self._name, self._meaning, labels=self._label_names)
