@@ -87,7 +87,7 @@ def _begin_next(state: State, at: float) -> None:
         else:
             waits_for_others = True
             if at >= patience_ends_at(state, held):  # case 4e
-                state.admitted_at = at
+                state.admitted_at, state.reserved = at, None
             else:  # case 4d
                 state.draining |= frozenset(room.victims)
                 if _idle_one_leaves(state, held, room, at):
@@ -108,9 +108,12 @@ def _clears(state: State, at: float) -> bool:
 
 
 def _idle_one_leaves(state: State, held: Held, room: Room, at: float) -> bool:
-    """Have one leave that is idle, while others are busy: so Ollama's pause after an unload (OLLAMA.md 17) runs now."""
+    """Have one leave that is idle, while others are busy: so Ollama's pause after an unload (OLLAMA.md 17) runs now.
+
+    Not again after max_wait in vain: the busy one may be so for ever, and who wants the idle one would wait as long.
+    """
     victim = next((model for model in room.victims if state.residents[model].idle), None)
-    if victim is None:
+    if victim is None or state.admitted_at >= held.arrived_at:
         return False
     if victim != held.model:
         state.usage.evicted(at, len(state.residents))

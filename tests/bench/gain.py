@@ -30,6 +30,7 @@ _MODELS = tuple(dataclasses.replace(model, eos=0) for model in STANDARD_MODELS i
 _DIRECT = "direct"
 _SHORT_ANSWERS = (20, 60, 200)  # tokens, at about 2,000 a second
 _LONG_ANSWERS = (100, 600, 2500)  # so that answers overlap
+_HEAD = "seed  way        loads  spills  evicted by Ollama  expired  errors  waited: sum s   mean s   p95 s  of direct"
 _PROGRESS_SECONDS = 1.0 if sys.stderr.isatty() else 30.0
 
 
@@ -89,7 +90,15 @@ class Way:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--requests", default=300, show_default=True, help="Requests per seed.")
 @click.option("--seed", "seeds", multiple=True, default=(1, 2), show_default=True, help="May be given several times.")
-@click.option("--users", default=1, show_default=True, help="Several users overlap; their answers are longer.")
+@click.option(
+    "--users",
+    "crowds",
+    multiple=True,
+    type=click.IntRange(min=1),
+    default=(1, 3),
+    show_default=True,
+    help="Several users overlap; their answers are longer. May be repeated.",
+)
 @click.option("--pause-factor", default=1.0, show_default=True, help="Makes all pauses so many times as long.")
 @click.option("--load-speed", default=4096, show_default=True, help="What a load reads, in MiB per second.")
 @click.option("--policy", "policies", multiple=True, default=("adaptive",), show_default=True, help="May be repeated.")
@@ -98,7 +107,7 @@ class Way:
 def main(
     requests: int,
     seeds: Sequence[int],
-    users: int,
+    crowds: Sequence[int],
     pause_factor: float,
     load_speed: int,
     policies: Sequence[str],
@@ -108,14 +117,23 @@ def main(
 ) -> None:
     """Send the same requests directly and through keepwarm, and compare."""
     if quick:
-        requests, seeds = 40, seeds[:1]
-    # Short answers leave the CPU idle, so all seeds run at once; generating at length would not.
-    batches = [seeds] if users == 1 else [[seed] for seed in seeds]
-    plan = workload.Plan(requests, users, pause_factor, _SHORT_ANSWERS if users == 1 else _LONG_ANSWERS)
-    ways = [
-        way for batch in batches for way in asyncio.run(_measure(plan, batch, (_DIRECT, *policies), keep, load_speed))
-    ]
-    click.echo(_table(ways, plan))
+        requests, seeds, crowds = 40, seeds[:1], crowds[:1]
+    names = (_DIRECT, *policies)
+    measured: list[Way] = []
+    for users in crowds:
+        plan = workload.Plan(requests, users, pause_factor, _SHORT_ANSWERS if users == 1 else _LONG_ANSWERS)
+        # Short answers leave the CPU idle, so all seeds run at once; generating at length would not.
+        batches = [seeds] if users == 1 else [[seed] for seed in seeds]
+        folder = keep and keep / f"users{users}"
+        ways = [way for batch in batches for way in asyncio.run(_measure(plan, batch, names, folder, load_speed))]
+        click.echo("\n".join(_table(ways, plan)))
+        _echo_problems(ways)
+        measured += ways
+    if len(crowds) > 1:
+        click.echo("\n".join(["\nAll of it together", _HEAD, *_sums(measured)]))
+
+
+def _echo_problems(ways: Sequence[Way]) -> None:
     for way in ways:
         failed = [f"{sent.model} at {sent.at:.0f} s: {sent.error}" for sent in way.sent if sent.error]
         for problem in failed + way.problems:
@@ -168,17 +186,18 @@ def _busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def _table(ways: Sequence[Way], plan: workload.Plan) -> str:
-    lines = [
-        f"\n{plan.requests} requests per seed, users: {plan.users}, pauses x {plan.pause_factor:g}",
-        "seed  way        loads  spills  evicted by Ollama  expired  errors  waited: sum s   mean s   p95 s  of direct",
-    ]
+def _table(ways: Sequence[Way], plan: workload.Plan) -> list[str]:
+    lines = [f"\n{plan.requests} requests per seed, users: {plan.users}, pauses x {plan.pause_factor:g}", _HEAD]
     direct = {way.seed: way for way in ways if way.name == _DIRECT}
     lines += [_line(str(way.seed), [way], [direct[way.seed]]) for way in ways]
-    if len(direct) > 1:
-        for name in dict.fromkeys(way.name for way in ways):
-            lines.append(_line("all", [way for way in ways if way.name == name], list(direct.values())))
-    return "\n".join(lines)
+    return lines + (_sums(ways) if len(direct) > 1 else [])
+
+
+def _sums(ways: Sequence[Way]) -> list[str]:
+    """One line for each way to send them."""
+    direct = [way for way in ways if way.name == _DIRECT]
+    names = dict.fromkeys(way.name for way in ways)
+    return [_line("all", [way for way in ways if way.name == name], direct) for name in names]
 
 
 def _line(seed: str, ways: Sequence[Way], direct: Sequence[Way]) -> str:

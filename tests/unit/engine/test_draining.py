@@ -54,6 +54,27 @@ def test_the_room_made_so_far_is_not_given_to_who_came_later_unless_there_is_mor
     assert script.one(fx.Unload).model == "small:latest"
 
 
+def test_after_max_wait_in_vain_what_left_comes_back_for_who_wants_it_and_stays_until_the_busy_one_is_done() -> None:
+    script = Transcript(SIZES).warmed("small", "middle")
+    endless = script.asks("small")
+    cold = script.asks("huge")
+    script.unloads("middle")
+    patient = script.asks("middle")
+    assert not script.of(fx.Load)
+    script.after(60.01).ticks()
+    assert script.one(fx.Load).model == "middle:latest"
+    script.loads("middle")
+    assert script.one(fx.Forward).request_id == patient
+    script.after(1).ends(patient)
+    for _ in range(10):
+        script.after(5).ticks()
+        assert not script.of(fx.Unload)  # or its clients would wait for a load each time
+    assert cold in script.engine.state.held
+    script.ends(endless)
+    script.after(5).ticks()
+    assert {e.model for e in script.log if isinstance(e, fx.Unload)} == {"middle:latest", "small:latest"}
+
+
 def test_both_stay_for_whom_nobody_else_has_to_leave() -> None:
     script = Transcript(SIZES).warmed("small", "middle")
     script.asks("small")
