@@ -112,8 +112,8 @@ async def test_an_endless_answer_to_a_slow_client_takes_no_memory(upstream: RawU
                     time.sleep(0.1)
 
             reading = asyncio.create_task(asyncio.to_thread(read_slowly))
-            until = time.monotonic() + 1
-            while time.monotonic() < until:
+            # not for a time: a busy machine may take longer until everything on the way is full
+            while not (stuck and reading.done()) and written < 200 * MIB:
                 exchange.wire.writer.write(piece)
                 try:
                     async with asyncio.timeout(0.2):
@@ -122,8 +122,7 @@ async def test_an_endless_answer_to_a_slow_client_takes_no_memory(upstream: RawU
                     stuck = True
                 written += len(piece)
             await reading
-        assert stuck, f"took {written >> 20} MiB in a second from which a client read 10"
-        assert written < 200 * MIB
+        assert stuck, f"took {written >> 20} MiB of which a client read at most 10"
         assert served.peak_bytes() - before < FLAT_BYTES
         async with asyncio.timeout(1):
             await exchange.wire.closed()
