@@ -4,7 +4,7 @@
 2 an operation is under way                          → wait for it (it may be loading this very model)
 3 something has to be cleared (client, expiry)       → do that first
 4 the oldest cold model first; what can make room?
-  4a nobody has to leave, or only idle models        → load it
+  4a nobody has to leave, or only idle models        → load it; if Ollama would wait for busy ones, another one first
   4b only pinned models could leave                  → forward as it came
   4c models have to leave that have not had their turn → serve on, wait till they have
   4d busy models have to leave                       → admit nothing more to them, wait till they are idle;
@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.domain.effects import Cause, Observe, Outcome
-from proxy.engine import operation, serving, turn, worth
+from proxy.engine import operation, refreshing, serving, turn, worth
 from proxy.engine.compatible import surely_reloads
 from proxy.engine.state import Reserved
 
@@ -167,6 +167,12 @@ def _disturbs_nobody(state: State, held: Held) -> bool:
 
 def _load(state: State, held: Held, room: Room, at: float) -> None:
     state.draining = frozenset()
+    anew = refreshing.to_load_anew(state, held, room.victims, at)
+    if anew is not None and anew.runs is not None:
+        victims = [*(victim for victim in room.victims if victim != anew.model), anew.model]
+        reason = f"loaded anew, so that Ollama sees the room for {held.model} beside busy models"
+        operation.begin_load(state, anew.runs, anew.model, victims, Cause.RELOAD, reason, at, held.request_id)
+        return
     cause = Cause.RELOAD if held.model in state.residents else Cause.COLD
     operation.begin_load(state, held.wants, held.model, room.victims, cause, room.reason, at, held.request_id)
 

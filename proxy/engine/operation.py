@@ -46,7 +46,8 @@ def begin_load(
     if others := sum(victim != model for victim in victims):
         state.usage.evicted(at, len(state.residents), others)
     operation = state.operation = Operation(Stage.UNLOADING, cause, reason, model, wants, deque(victims), request_id)
-    state.usage.returns.loads(model)
+    if model not in victims:
+        state.usage.returns.loads(model)
     operation.began_at, operation.planned_for = at, (state.settings, frozenset(state.residents))
     state.explain(model, at, f"loaded: {reason}")
     advance(state, at)
