@@ -177,7 +177,9 @@ class Engine:
 
     def _touch_ended(self, event: TouchEnded) -> None:
         state = self.state
-        state.touching.discard(event.model)
+        if event.model not in state.touching:
+            return
+        state.touching.remove(event.model)
         resident = state.residents.get(event.model)
         if event.error is not None:
             if resident is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from proxy.engine.state import Held, Resident, State
 
 _OLLAMA_RULE = 0.8
-_AGAIN_SECONDS = 60.0
+_AGAIN_SECONDS = 10.0
 
 
 def to_load_anew(state: State, held: Held, victims: Collection[str], at: float) -> Resident | None:
@@ -31,7 +31,7 @@ def to_load_anew(state: State, held: Held, victims: Collection[str], at: float) 
     """
     total = state.budget.total(state.settings)
     stays = [resident for resident in state.residents.values() if resident.model not in victims]
-    busy_seconds = max((worth.remaining_seconds(state, resident) for resident in stays), default=0.0)
+    busy_seconds = max((worth.remaining_seconds(state, resident, at) for resident in stays), default=0.0)
     if total is None or not busy_seconds or held.model in state.residents:
         return None
     fits = _OLLAMA_RULE * total - worth.needed_bytes(state, held.model, held.wants.options)

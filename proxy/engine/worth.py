@@ -95,7 +95,7 @@ def candidate(state: State, resident: Resident, at: float) -> Candidate:
         return_probability=state.usage.probability(model, at, state.usage.return_horizon_seconds),
         load_seconds=lost.load_seconds,
         idle_seconds=state.usage.idle_seconds(model, at),
-        remaining_seconds=remaining_seconds(state, resident),
+        remaining_seconds=remaining_seconds(state, resident, at),
         pinned=state.settings.rule_for(model).pin,
         last_used_at=resident.last_used_at,
     )
@@ -166,11 +166,13 @@ def known_bytes(state: State) -> dict[str, int]:
     return {model: size for model in state.usage.models if (size := likely_bytes(state, model))}
 
 
-def remaining_seconds(state: State, resident: Resident) -> float:
-    """Return the expected rest of what a resident serves, 0 when idle.
+def remaining_seconds(state: State, resident: Resident, at: float) -> float:
+    """Return the expected rest of what a resident serves, 0 when idle: the average, or as long again as it has taken.
 
     Answers have no usual length: one that has run for long is no nearer to its end than one that has just begun.
     """
     if resident.idle:
         return 0.0
-    return max(_LEAST_REMAINING_SECONDS, state.usage.service_seconds(resident.model, _PRIOR_SERVICE_SECONDS))
+    so_far = at - min(resident.serving.values())
+    usual = state.usage.service_seconds(resident.model, _PRIOR_SERVICE_SECONDS)
+    return max(_LEAST_REMAINING_SECONDS, usual, so_far)

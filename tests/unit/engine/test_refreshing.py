@@ -62,6 +62,14 @@ def test_answers_that_are_over_sooner_than_the_load_are_waited_for(seconds: floa
     assert script.one(fx.Load).model == "new:latest"
 
 
+def test_an_answer_that_has_run_for_long_is_not_expected_to_be_over_at_once() -> None:
+    script = crowded(0.1)
+    script.asks("chat")
+    script.after(20).asks("new")
+    script.unloads("big")
+    assert script.engine.state.residents["tiny:latest"].leaving is Cause.RELOAD
+
+
 def test_where_nobody_is_busy_ollama_may_take_whom_it_likes() -> None:
     script = crowded()
     before = len(loads(script))
@@ -83,9 +91,9 @@ def test_a_pinned_model_is_not_loaded_anew() -> None:
     assert script.one(fx.Load).model == "new:latest"
 
 
-def test_none_is_loaded_anew_twice_within_a_minute() -> None:
+def test_none_is_loaded_anew_twice_within_ten_seconds() -> None:
     script = crowded()
-    script.engine.state.residents["tiny:latest"].loaded_at = script.at - 59
+    script.engine.state.residents["tiny:latest"].loaded_at = script.at - 9
     script.asks("chat")
     script.asks("new")
     script.unloads("big")

@@ -130,7 +130,7 @@ def test_a_resident_can_be_left_out() -> None:
     assert [resident.model for resident in memory.residents] == ["small:latest"]
 
 
-def test_a_busy_resident_is_expected_to_run_for_its_usual_time_however_long_it_has_run() -> None:
+def test_a_busy_resident_is_expected_to_run_for_its_usual_time_or_for_as_long_again_as_it_has_run() -> None:
     script = Transcript(SIZES).warmed("small")
     first = script.asks("small")
     script.after(30).ends(first)
@@ -143,8 +143,10 @@ def test_a_busy_resident_is_expected_to_run_for_its_usual_time_however_long_it_h
     assert remaining() == 0
     script.asks("small")
     assert remaining() == usual
-    script.after(1000)
+    script.after(usual / 2)
     assert remaining() == usual
+    script.after(1000)
+    assert remaining() == pytest.approx(1000 + usual / 2)
 
 
 def test_a_busy_resident_is_never_expected_to_be_idle_at_once() -> None:
