@@ -46,7 +46,7 @@ def begin_load(
     if others := sum(victim != model for victim in victims):
         state.usage.evicted(at, len(state.residents), others)
     operation = state.operation = Operation(Stage.UNLOADING, cause, reason, model, wants, deque(victims), request_id)
-    if model not in victims:
+    if model not in victims:  # one that is only loaded anew has not come back
         state.usage.returns.loads(model)
     operation.began_at, operation.planned_for = at, (state.settings, frozenset(state.residents))
     state.explain(model, at, f"loaded: {reason}")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from proxy.engine.state import Held, Resident, State
 
-_OLLAMA_RULE = 0.8
 _AGAIN_SECONDS = 10.0
 
 
@@ -34,14 +33,14 @@ def to_load_anew(state: State, held: Held, victims: Collection[str], at: float) 
     busy_seconds = max((worth.remaining_seconds(state, resident, at) for resident in stays), default=0.0)
     if total is None or not busy_seconds or held.model in state.residents:
         return None
-    fits = _OLLAMA_RULE * total - worth.needed_bytes(state, held.model, held.wants.options)
-    if any(_OLLAMA_RULE * (total - (resident.believed_bytes(total) or 0)) <= fits for resident in stays):
+    needed = worth.needed_bytes(state, held.model, held.wants.options)
+    if any(needed <= worth.OLLAMA_RULE * (resident.believed_bytes(total) or 0) for resident in stays):
         return None  # it may be let in as things are
     quickest, least_seconds = None, busy_seconds - state.settling.seconds
     for resident in state.residents.values():
         beside = [other for other in stays if other is not resident]
-        used = resident.vram_bytes + sum(other.vram_bytes for other in beside)
-        has_place = len(beside) + 2 <= state.budget.max_models(state.settings) and _OLLAMA_RULE * used <= fits
+        free = total - resident.vram_bytes - sum(other.vram_bytes for other in beside)
+        has_place = len(beside) + 2 <= state.budget.max_models(state.settings) and needed <= worth.OLLAMA_RULE * free
         seconds = worth.load_seconds(state, resident.model, at)
         if has_place and seconds < least_seconds and _may_be_loaded_anew(state, resident, at):
             quickest, least_seconds = resident, seconds

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from proxy.engine.identity import Identities
 
 _EXPIRY_SLACK_SECONDS = 2.0
-_OLLAMA_RULE = 0.8
 _PS_LAG_SECONDS = 10.0
 
 
@@ -139,4 +138,4 @@ def _learn_refusal(state: State, loading: str, line: ObservedResident | None) ->
     believed_used = [r.others_bytes + r.vram_bytes for r in others if r.others_bytes is not None]
     if len(believed_used) == len(others):
         most = max([sum(r.vram_bytes for r in others), *believed_used])
-        state.budget = state.budget.with_refusal(int(most + size / _OLLAMA_RULE) - 1)
+        state.budget = state.budget.with_refusal(int(most + size / worth.OLLAMA_RULE) - 1)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 _PRIOR_SERVICE_SECONDS = 10.0
 _LEAST_REMAINING_SECONDS = 0.5
-_OLLAMA_RULE = 0.8
 _PAGE_CACHE_SECONDS = 3600.0
+
+OLLAMA_RULE = 0.8
+"""Share of the memory believed free that Ollama lets a new model take beside others (OLLAMA.md 8)."""
 
 
 class Loss(NamedTuple):
@@ -118,7 +120,7 @@ def surely_let_in(state: State, model: str, options: RunnerOptions) -> bool:
     if total is None or len(state.residents) >= state.budget.max_models(state.settings):
         return not state.residents
     believed = [resident.believed_bytes(total) or 0 for resident in state.residents.values()]
-    return needed_bytes(state, model, options) <= _OLLAMA_RULE * min([total - state.used_bytes(), *believed])
+    return needed_bytes(state, model, options) <= OLLAMA_RULE * min([total - state.used_bytes(), *believed])
 
 
 def has_place(state: State, model: str, options: RunnerOptions, reserved: Sequence[int] = ()) -> bool:
@@ -128,7 +130,7 @@ def has_place(state: State, model: str, options: RunnerOptions, reserved: Sequen
     """
     others = [*reserved, *(resident.vram_bytes for resident in state.residents.values() if resident.model != model)]
     usable = state.budget.usable(state.settings)
-    fits_in = usable is None or needed_bytes(state, model, options) <= _OLLAMA_RULE * (usable - sum(others))
+    fits_in = usable is None or needed_bytes(state, model, options) <= OLLAMA_RULE * (usable - sum(others))
     return not others or (fits_in and len(others) < state.budget.max_models(state.settings))
 
 

@@ -69,7 +69,7 @@ class Usage:
 
     def came_back(self, at: float, client_weight: float = 1.0) -> float:
         """Count a request that is not the first, learn from the gap before it, and return that gap in seconds."""
-        gap_seconds = max(0.0, at - self.last_arrival)
+        gap_seconds = self.idle_seconds(at)
         self.ages.add(gap_seconds, _MODEL_DECAY)
         self.gaps.append(gap_seconds)
         self._foretold = None
@@ -136,4 +136,4 @@ class Usage:
 
     def _uses_left(self, now: float) -> float:
         """The faded count of arrivals as it stands now."""
-        return self.uses * exp(-max(0.0, now - self.last_arrival) / _DAY_SECONDS)
+        return self.uses * exp(-self.idle_seconds(now) / _DAY_SECONDS)

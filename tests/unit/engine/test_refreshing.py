@@ -27,6 +27,14 @@ def loads(script: Transcript) -> list[str]:
     return [effect.model for effect in script.log if isinstance(effect, fx.Load)]
 
 
+def first_loaded_beside_a_busy_one(script: Transcript) -> str:
+    script.asks("chat")
+    script.asks("new")
+    script.unloads("big")
+    script.settles()
+    return script.one(fx.Load).model
+
+
 def test_an_idle_model_is_loaded_anew_where_ollama_would_wait_for_a_busy_one() -> None:
     script = crowded()
     before = len(loads(script))
@@ -55,11 +63,7 @@ def test_an_idle_model_is_loaded_anew_where_ollama_would_wait_for_a_busy_one() -
 @pytest.mark.parametrize("seconds", [0.1, 2.0])
 def test_answers_that_are_over_sooner_than_the_load_are_waited_for(seconds: float) -> None:
     script = crowded(seconds)
-    script.asks("chat")
-    script.asks("new")
-    script.unloads("big")
-    script.settles()
-    assert script.one(fx.Load).model == "new:latest"
+    assert first_loaded_beside_a_busy_one(script) == "new:latest"
 
 
 def test_an_answer_that_has_run_for_long_is_not_expected_to_be_over_at_once() -> None:
@@ -84,18 +88,10 @@ def test_where_nobody_is_busy_ollama_may_take_whom_it_likes() -> None:
 
 def test_a_pinned_model_is_not_loaded_anew() -> None:
     script = crowded(rules=[("tiny", ModelRule(pin=True))])
-    script.asks("chat")
-    script.asks("new")
-    script.unloads("big")
-    script.settles()
-    assert script.one(fx.Load).model == "new:latest"
+    assert first_loaded_beside_a_busy_one(script) == "new:latest"
 
 
 def test_none_is_loaded_anew_twice_within_ten_seconds() -> None:
     script = crowded()
     script.engine.state.residents["tiny:latest"].loaded_at = script.at - 9
-    script.asks("chat")
-    script.asks("new")
-    script.unloads("big")
-    script.settles()
-    assert script.one(fx.Load).model == "new:latest"
+    assert first_loaded_beside_a_busy_one(script) == "new:latest"
