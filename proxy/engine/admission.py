@@ -43,8 +43,9 @@ def admit(state: State, at: float) -> None:
             _serve_if_warm(state, next(iter(state.held.values())), at)
         if state.held or state.to_clear:
             _begin_next(state, at)
-    for held in tuple(state.held.values()):
-        _serve_if_warm(state, held, at)
+    if state.held:
+        for held in tuple(state.held.values()):
+            _serve_if_warm(state, held, at)
 
 
 def patience_ends_at(state: State, held: Held) -> float:

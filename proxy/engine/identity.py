@@ -22,7 +22,8 @@ class Identities:
         self._key_of_name[name] = key
         self._key_of_weights.move_to_end(weights)
         self._key_of_name.move_to_end(name)
-        for bounded in (self._key_of_weights, self._key_of_name):
-            if len(bounded) > _MAX_NAMES:
-                bounded.popitem(last=False)
+        if len(self._key_of_weights) > _MAX_NAMES:
+            self._key_of_weights.popitem(last=False)
+        if len(self._key_of_name) > _MAX_NAMES:
+            self._key_of_name.popitem(last=False)
         return key

@@ -60,9 +60,9 @@ def _has_left(
     state: State, resident: Resident, lines: Mapping[str, ObservedResident], event: ResidentsObserved
 ) -> bool:
     """It is not shown, though it was there when `/api/ps` was asked, and no unload of ours is about to be reported."""
-    in_use = any(since >= event.asked_at for since in resident.serving.values())
-    awaited = _being_loaded(state, resident.model) or resident.model in _victims(state)
-    return resident.model not in lines and not in_use and not awaited
+    if resident.model in lines or _being_loaded(state, resident.model) or resident.model in _victims(state):
+        return False
+    return all(since < event.asked_at for since in resident.serving.values())
 
 
 def _cause(resident: Resident, at: float) -> Cause:
@@ -87,7 +87,7 @@ def _take_over(state: State, model: str, line: ObservedResident, at: float) -> N
     resident.shown = line.model
     resident.bytes, resident.vram_bytes = line.bytes, line.vram_bytes
     resident.context_length = line.context_length
-    if resident.leaving is Cause.EXPIRY and model not in (*_victims(state), *state.to_clear):
+    if resident.leaving is Cause.EXPIRY and model not in _victims(state) and model not in state.to_clear:
         resident.leaving, resident.expires_at = None, max(line.expires_at, at + _EXPIRY_SLACK_SECONDS)
     elif resident.written is None or _others_wrote(state, resident, line):
         resident.written, resident.expires_at = None, line.expires_at

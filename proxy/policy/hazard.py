@@ -87,21 +87,23 @@ class Ages:
         if unit > _LARGEST_UNIT:
             self._events, self._exposure, self._unit = self.events, self.exposure, 1.0
 
-    def hazard(self, index: int) -> float:
-        """Events per second in a bin; for bins with exposure only, as the pooled ones have."""
-        return self._events[index] / max(self._exposure[index], 1e-9 * self._unit)
-
     def hazard_beside(self, pooled: Sequence[float], index: int) -> float:
         """Events per second in a bin, with one bin width of the pooled hazard as the prior."""
         width = WIDTHS[index] * self._unit
         return (self._events[index] + width * pooled[index]) / (self._exposure[index] + width)
 
     def hazards(self) -> tuple[float, ...]:
-        """Events per second in each bin; reckoned once for each gap, because every model asks for the pooled ones."""
+        """Events per second in each bin; for bins with exposure only, as the pooled ones have.
+
+        Reckoned once for each gap, because every model asks for the pooled ones.
+        """
         if not self._hazards:
-            self._hazards = tuple(map(self.hazard, range(len(EDGES))))
+            least = 1e-9 * self._unit
+            pairs = zip(self._events, self._exposure, strict=True)
+            self._hazards = tuple([events / max(seconds, least) for events, seconds in pairs])
         return self._hazards
 
     def hazards_beside(self, pooled: Sequence[float]) -> tuple[float, ...]:
         """Events per second in each bin, with one bin width of the pooled hazard as the prior."""
-        return tuple(self.hazard_beside(pooled, index) for index in range(len(EDGES)))
+        unit, bins = self._unit, zip(self._events, self._exposure, WIDTHS, pooled, strict=True)
+        return tuple([(events + w * unit * prior) / (seconds + w * unit) for events, seconds, w, prior in bins])

@@ -3,7 +3,7 @@
 Never asks who else wants the room: that is the business of making room.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import exp, expm1
@@ -97,20 +97,24 @@ def _reason(stay: Stay, seconds: float) -> str:
 
 def _best(stay: Stay) -> float:
     """The T of least cost up to the ceiling: where a hazard ends, or the ceiling itself."""
-    ceiling_seconds = min(stay.max_seconds, _MAX_RENT_IN_LOADS * stay.load_seconds / stay.rent)
+    rent, load_seconds = stay.rent, stay.load_seconds
+    ceiling_seconds = min(stay.max_seconds, _MAX_RENT_IN_LOADS * load_seconds / rent)
     still_away, rent_seconds = 1.0, 0.0
-    best_cost, best = stay.load_seconds, 0.0
+    best_cost, best = load_seconds, 0.0
     for low, high, hazard in _hazards(stay, ceiling_seconds):
         asked = -expm1(-hazard * (high - low))
-        rent_seconds += stay.rent * still_away * (asked / hazard if hazard > 0 else high - low)
+        rent_seconds += rent * still_away * (asked / hazard if hazard > 0 else high - low)
         still_away *= 1.0 - asked
-        cost = rent_seconds + stay.load_seconds * still_away
+        cost = rent_seconds + load_seconds * still_away
         if cost < best_cost:
             best_cost, best = cost, high
     return best
 
 
-def _hazards(stay: Stay, end_seconds: float) -> Iterator[tuple[float, float, float]]:
+def _hazards(stay: Stay, end_seconds: float) -> list[tuple[float, float, float]]:
     """Idle ages between which the hazard is constant, and that hazard; for a week at most."""
-    for low, high, index, part in pieces(stay.began, min(end_seconds, EDGES[-1])):
-        yield low, high, stay.hazards[index] * (1.0 if part is None else stay.day_factors[part])
+    hazards, factors = stay.hazards, stay.day_factors
+    return [
+        (low, high, hazards[index] * (1.0 if part is None else factors[part]))
+        for low, high, index, part in pieces(stay.began, min(end_seconds, EDGES[-1]))
+    ]

@@ -89,9 +89,10 @@ class Usage:
 
     def load_seconds(self, *, page_cache_warm: bool) -> float | None:
         """Average load of that kind; of the other kind before there was one; None before there was any."""
-        kinds = (self.warm_load_seconds, self.cold_load_seconds)
-        averages = kinds if page_cache_warm else reversed(kinds)
-        return next((seconds for seconds in averages if seconds is not None), None)
+        own, other = self.warm_load_seconds, self.cold_load_seconds
+        if not page_cache_warm:
+            own, other = other, own
+        return other if own is None else own
 
     def idle_seconds(self, now: float) -> float:
         """Seconds since the last arrival."""

@@ -109,7 +109,7 @@ class Scheduler:
 
     def next_event_at(self) -> float:
         """When something may happen by itself; `inf` if nothing will."""
-        return self._world.next_event_at()
+        return self._world.next_at
 
     def residents(self, now: float) -> list[ResidentView]:
         """What `/api/ps` shows at `now`: the longest lease first, by whole seconds."""
@@ -149,7 +149,7 @@ class Scheduler:
 
     def _run_until(self, now: float) -> None:
         world = self._world
-        while world.next_event_at() <= now:
+        while world.next_at <= now:
             event, subject = world.next_event()
             if event is Event.ALARM:
                 self._unloader.ring(subject)

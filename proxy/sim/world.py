@@ -37,7 +37,7 @@ class World:
         rng: The source of what Go leaves to chance.
     """
 
-    __slots__ = ("_events", "_sequence", "driver", "loaded", "now", "options", "outcomes", "requests", "rng")
+    __slots__ = ("_events", "_sequence", "driver", "loaded", "next_at", "now", "options", "outcomes", "requests", "rng")
 
     def __init__(self, options: SchedulerOptions, rng: random.Random) -> None:
         self.options = options
@@ -48,6 +48,8 @@ class World:
         self.outcomes: list[Outcome] = []
         self.requests: dict[int, Request] = {}
         """Requests that have been neither refused nor ended."""
+        self.next_at = inf
+        """When the next event happens; `inf` if there is none. Asked several times as often as it changes."""
         self._events: list[tuple[float, int, Event, str]] = []
         self._sequence = 0
 
@@ -63,17 +65,15 @@ class World:
     def at(self, at: float, event: Event, subject: str = "") -> None:
         """Lets `event` happen at `at`."""
         heappush(self._events, (at, self.number(), event, subject))
+        self.next_at = self._events[0][0]
 
     def after(self, seconds: float, event: Event, subject: str = "") -> None:
         """Lets `event` happen `seconds` from now."""
         self.at(self.now + seconds, event, subject)
 
-    def next_event_at(self) -> float:
-        """When the next event happens; `inf` if there is none."""
-        return self._events[0][0] if self._events else inf
-
     def next_event(self) -> tuple[Event, str]:
         """Moves the time to the next event and takes it off the list."""
         at, _, event, subject = heappop(self._events)
+        self.next_at = self._events[0][0] if self._events else inf
         self.now = max(self.now, at)
         return event, subject

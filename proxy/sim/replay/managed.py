@@ -221,11 +221,11 @@ class ManagedFront:
     def _observe(self, at: float, _: None) -> None:
         """Look at `/api/ps`, and ask the driver."""
         views = self._scheduler.residents(at)
-        residents = tuple(
-            ObservedResident(v.name, v.size_bytes, v.vram_bytes, v.context_length, v.expires_at, v.weights)
-            for v in views
-        )
-        self._post(ResidentsObserved(at, at, residents))
+        residents = [
+            ObservedResident(name, size_bytes, vram_bytes, context_length, expires_at, weights)
+            for name, weights, size_bytes, vram_bytes, expires_at, context_length, _ in views
+        ]
+        self._post(ResidentsObserved(at, at, tuple(residents)))
         if self._driver_bytes is not None:
             free = self._scheduler.driver_free_bytes(at)
             self._post(MemoryObserved(at, self._driver_bytes, free, 1, "simulated"))

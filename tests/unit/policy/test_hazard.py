@@ -58,7 +58,7 @@ def test_a_gap_of_months_counts_in_full_in_the_open_bin():
 def test_without_a_past_of_its_own_the_hazard_is_the_pooled_one():
     pooled = Ages.prior()
     assert Ages.none().hazards_beside(pooled.hazards()) == pytest.approx(pooled.hazards())
-    assert pooled.hazard(0) == pytest.approx(0.02 / WIDTHS[0])
+    assert pooled.hazards()[0] == pytest.approx(0.02 / WIDTHS[0])
 
 
 def test_its_own_past_outweighs_one_bin_width_of_the_pooled_hazard():
@@ -80,9 +80,19 @@ def test_the_past_of_ten_thousand_gaps_fades_as_that_of_two() -> None:
     assert long_ago.exposure == pytest.approx(just_now.exposure)
 
 
+def test_a_single_bin_has_the_hazard_that_it_has_among_all_of_them() -> None:
+    ages, pooled = Ages.none(), Ages.prior()
+    for gap_seconds in (5.0, 45.0, 4000.0, 1e6):
+        ages.add(gap_seconds, decay=0.9)
+        pooled.add(gap_seconds / 2, decay=0.99)
+    single = [ages.hazard_beside(pooled.hazards(), index) for index in range(len(EDGES))]
+    assert ages.hazards_beside(pooled.hazards()) == pytest.approx(single)
+
+
 def test_the_hazards_follow_each_new_gap() -> None:
     ages = Ages.prior()
     before = ages.hazards()
     ages.add(5.0, decay=0.9)
-    assert ages.hazards() == tuple(map(ages.hazard, range(len(EDGES))))
+    per_second = [events / seconds for events, seconds in zip(ages.events, ages.exposure, strict=True)]
+    assert ages.hazards() == pytest.approx(per_second)
     assert ages.hazards()[0] > before[0]
