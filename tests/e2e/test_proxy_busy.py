@@ -1,0 +1,73 @@
+"""A cold model beside one that is busy with a long answer: what the proxy does so that nobody waits for its end."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.keepwarm_process import running_keepwarm
+from tests.e2e.ollama_build.model_template import ENDLESS_MODELS, PretendedModel
+from tests.e2e.proxy_fixtures import FAST, Happenings, ask, endless, post, resident, until
+from tests.e2e.real_ollama import RealOllama
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import StartOllama
+
+pytestmark = pytest.mark.e2e
+
+HUGE, WIDE, LARGE, TINY = (
+    PretendedModel(name=name, seed=seed, mib=mib)
+    for name, seed, mib in (("huge", 4, 14336), ("wide", 7, 10240), ("large", 8, 18432), ("tiny", 1, 600))
+)
+LONG_TOKENS = 12_000
+"""Twenty seconds at least, so much longer than any load here."""
+
+
+async def test_who_is_idle_is_loaded_anew_where_ollama_would_wait_for_the_busy_one(start_ollama: "StartOllama") -> None:
+    """Ollama asks one of those that stay what is free, and only the new one knows: it asks that one 7 times in 8."""
+    tries = [await asked_beside_a_busy_model(await start_ollama(FAST, (HUGE, ENDLESS_MODELS[0], TINY, WIDE)))]
+    while "wide" not in tries[-1] and len(tries) < 3:
+        tries.append(await asked_beside_a_busy_model(await start_ollama(FAST, (HUGE, ENDLESS_MODELS[0], TINY, WIDE))))
+    assert tries[-1] == ["tiny", "wide"], tries  # without the load of tiny, wide is there after the long answer
+
+
+async def asked_beside_a_busy_model(ollama: RealOllama) -> list[str]:
+    """Ask for wide where huge can leave, but endless-a and tiny were loaded when huge was there and believe it is.
+
+    Returns:
+        Who is loaded while endless-a is still busy.
+    """
+    async with running_keepwarm(ollama.url) as keepwarm:
+        await ask(keepwarm.url, "huge")
+        await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
+        await ask(keepwarm.url, "tiny")
+        busy = asyncio.create_task(post(keepwarm.url, "/api/generate", endless("/api/generate", LONG_TOKENS)))
+        await asyncio.sleep(11)  # a model that was loaded in the last ten seconds is not loaded anew
+        happenings = Happenings(ollama)
+        asked = asyncio.create_task(ask(keepwarm.url, "wide"))
+        await asyncio.wait({asked, busy}, return_when=asyncio.FIRST_COMPLETED)
+        loaded = [] if busy.done() else happenings.of("loaded")
+        for task in (asked, busy):
+            task.cancel()
+        await asyncio.gather(asked, busy, return_exceptions=True)
+        return loaded
+
+
+async def test_an_idle_victim_leaves_while_the_busy_one_still_answers(start_ollama: "StartOllama") -> None:
+    ollama = await start_ollama(FAST, (WIDE, ENDLESS_MODELS[0], LARGE))
+    async with running_keepwarm(ollama.url) as keepwarm:
+        await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
+        await ask(keepwarm.url, "wide")
+        busy = asyncio.create_task(post(keepwarm.url, "/api/generate", endless("/api/generate", LONG_TOKENS)))
+        await asyncio.sleep(0.5)
+        happenings = Happenings(ollama)
+        asked = asyncio.create_task(ask(keepwarm.url, "large"))
+
+        async def wide_has_left() -> bool:
+            return "wide" not in await resident(ollama)
+
+        await until(wide_has_left, 5, "wide leaves")
+        assert not busy.done()
+        assert (await busy).status == 200
+        await asked
+        assert happenings.all() == [("left", "wide"), ("left", "endless-a"), ("loaded", "large")]
