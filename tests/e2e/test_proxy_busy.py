@@ -59,7 +59,11 @@ async def test_an_idle_victim_leaves_while_the_busy_one_still_answers(start_olla
         await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
         await ask(keepwarm.url, "wide")
         busy = asyncio.create_task(post(keepwarm.url, "/api/generate", endless("/api/generate", LONG_TOKENS)))
-        await asyncio.sleep(0.5)
+
+        async def is_busy() -> bool:
+            return await keepwarm.metric("keepwarm_requests_in_flight") == 1
+
+        await until(is_busy, 5, "the long answer is under way")
         happenings = Happenings(ollama)
         asked = asyncio.create_task(ask(keepwarm.url, "large"))
 
