@@ -33,11 +33,12 @@ class RelayedAnswer(web.StreamResponse):
         """Take over status and headers, `added` in place of the upstream's; nothing is sent yet."""
         super().__init__(status=answer.status, reason=answer.reason)
         self._writer: AbstractStreamWriter = request.writer
+        self._connection = request.protocol
         self._stays = request.keep_alive
         self._head = CIMultiDict(end_to_end(answer.headers))
         if added:
             self._head.update(added)
-        self._is_ready = self._is_over = False
+        self._is_ready = self._is_over = self._is_chunked = False
 
     @property
     def keep_alive(self) -> bool | None:
@@ -61,6 +62,14 @@ class RelayedAnswer(web.StreamResponse):
         """Send a piece, and wait if the client is slow; ConnectionResetError: it left."""
         await self._writer.write(data)
 
+    def write_now(self, data: bytes) -> bool:
+        """Send a piece behind the head without waiting; False: the client is slow or gone, so `write` has to wait."""
+        transport = self._connection.transport
+        if transport is None or transport.is_closing() or self._connection.writing_paused:
+            return False
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        return True
+
     async def write_eof(self, data: bytes = b"") -> None:
         """Send the last piece and the end, once; ConnectionResetError: the client left."""
         if not self._is_over:
@@ -76,6 +85,7 @@ class RelayedAnswer(web.StreamResponse):
         has_body = self.status not in _NEVER_WITH_BODY and request.method != "HEAD"
         if has_body and "Content-Length" not in head:
             if is_new:
+                self._is_chunked = True
                 self._writer.enable_chunking()
                 head["Transfer-Encoding"] = "chunked"
             else:

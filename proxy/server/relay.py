@@ -67,7 +67,7 @@ class Watcher(Protocol):
         """Called with the status when the upstream's answer begins, before its body."""
 
     def chunk(self, content: bytes) -> None:
-        """Called with each chunk before it is written to the client."""
+        """Called with each chunk as it is written to the client."""
 
 
 class Relay:
@@ -148,16 +148,25 @@ async def _upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
 async def _answer(request: web.BaseRequest, answer: Answer, watcher: Watcher) -> web.StreamResponse:
     """Write piece by piece what comes; head and end travel with a piece where they can."""
     relayed = RelayedAnswer(request, answer, watcher.to_client)
+
+    def take(piece: bytes) -> bool:
+        if not relayed.write_now(piece):
+            return False
+        watcher.chunk(piece)
+        return True
+
     try:
         await relayed.prepare(request)
         if not answer.unread_bytes and not answer.is_complete:
             relayed.send_head()
+            await answer.pass_on(take)
         while chunk := await answer.read():
             watcher.chunk(chunk)
             if answer.is_complete and not answer.unread_bytes:
                 await relayed.write_eof(chunk)
                 break
             await relayed.write(chunk)
+            await answer.pass_on(take)
     except ConnectionResetError as error:
         raise ClientLeftError from error
     except BrokenAnswerError as error:

@@ -16,6 +16,8 @@ import httptools
 from multidict import CIMultiDict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.upstream.wire_connection import Connection
 
 _MOST_OVERHEAD_BYTES = 2**18
@@ -61,6 +63,7 @@ class Answer:
         self._overhead_bytes = 0
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._parser = httptools.HttpResponseParser(self)
 
     async def begun(self) -> None:
@@ -87,6 +90,19 @@ class Answer:
         if not self._pieces:
             self._connection.all_read()
         return piece
+
+    async def pass_on(self, take: Callable[[bytes], bool]) -> None:
+        """Hand each piece to `take` as it comes, until it refuses one (False) or the end is here; then `read`.
+
+        So nobody has to be woken for each piece, a seventh of what a small one costs.
+        """
+        if self.is_over or not self._hand_on(take):
+            return
+        self._take = take
+        try:
+            await self._more()
+        finally:
+            self._take = None
 
     async def close(self) -> None:
         """Give the connection back, or close it at once if it is of no use any more; to be called once."""
@@ -141,8 +157,19 @@ class Answer:
     def _tell(self) -> None:
         if self.is_over:
             del self._parser  # it refers to this answer
+        elif self._take is not None and self._hand_on(self._take):
+            return
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _hand_on(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand on what is here, and tell whether all of it was taken."""
+        while self._pieces and take(self._pieces[0]):
+            self.unread_bytes -= len(self._pieces.popleft())
+        if self._pieces:
+            return False
+        self._connection.all_read()
+        return True
 
     def _kind(self) -> type[NoAnswerError | BrokenAnswerError]:
         if self._has_begun:

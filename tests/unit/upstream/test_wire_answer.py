@@ -75,6 +75,71 @@ async def test_whoever_reads_waits_for_what_is_not_there_yet() -> None:
     assert await reading == [b"a"]
 
 
+async def test_pieces_are_handed_on_at_once_while_they_are_taken_and_the_last_one_is_left_to_be_read() -> None:
+    answer, taken = fed(CHUNKED), []
+    passing = asyncio.ensure_future(answer.pass_on(lambda piece: taken.append(piece) is None))
+    await asyncio.sleep(0)
+    answer.feed(b"1\r\na\r\n1\r\nb\r\n")
+    assert (taken, answer.unread_bytes) == ([b"a", b"b"], 0)
+    await asyncio.sleep(0)
+    assert not passing.done()
+    answer.feed(b"1\r\nc\r\n" + CHUNKED_END)
+    await passing
+    assert taken == [b"a", b"b"]
+    assert await pieces(answer) == [b"c"]
+
+
+async def test_a_piece_that_is_refused_is_left_to_be_read_and_so_is_all_behind_it() -> None:
+    answer = fed(CHUNKED)
+    passing = asyncio.ensure_future(answer.pass_on(lambda piece: piece != b"b"))
+    await asyncio.sleep(0)
+    answer.feed(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n")
+    assert answer.unread_bytes == 2
+    await passing
+    answer.feed(b"1\r\nd\r\n" + CHUNKED_END)
+    assert await pieces(answer) == [b"b", b"c", b"d"]
+
+
+async def test_what_is_there_already_is_handed_on_as_well() -> None:
+    connection = Connection()
+    answer, taken = Answer(connection, "GET"), []
+    answer.feed(CHUNKED + b"1\r\na\r\n")
+    passing = asyncio.ensure_future(answer.pass_on(lambda piece: taken.append(piece) is None))
+    await asyncio.sleep(0)
+    assert taken == [b"a"]
+    assert connection.times_read == 1  # or nothing more would come after a pause
+    answer.feed(CHUNKED_END)
+    await passing
+    assert await pieces(answer) == []
+
+
+async def test_nothing_is_handed_on_of_an_answer_that_is_over() -> None:
+    answer = fed(CHUNKED + b"1\r\na\r\n" + CHUNKED_END)
+    await answer.pass_on(lambda piece: pytest.fail(f"{piece!r} was handed on"))
+    assert await pieces(answer) == [b"a"]
+
+
+async def test_an_answer_that_breaks_off_while_it_is_handed_on_leaves_what_came_before_to_be_read() -> None:
+    answer = fed(CHUNKED)
+    passing = asyncio.ensure_future(answer.pass_on(lambda _: True))
+    await asyncio.sleep(0)
+    answer.feed(b"1\r\na\r\n1\r\nb")
+    answer.lost(None)
+    await passing
+    with pytest.raises(BrokenAnswerError, match="it closed the connection"):
+        await answer.read()
+
+
+async def test_nobody_takes_pieces_any_more_once_who_waited_is_gone() -> None:
+    answer, taken = fed(CHUNKED), []
+    passing = asyncio.ensure_future(answer.pass_on(lambda piece: taken.append(piece) is None))
+    await asyncio.sleep(0)
+    passing.cancel()
+    await asyncio.wait([passing])
+    answer.feed(b"1\r\na\r\n")
+    assert (taken, answer.unread_bytes) == ([], 1)
+
+
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 @pytest.mark.parametrize("header", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
 async def test_a_status_without_a_body_has_none(status: bytes, header: bytes) -> None:
