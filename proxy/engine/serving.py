@@ -39,9 +39,9 @@ def serve(state: State, held: Held, resident: Resident, outcome: Outcome, at: fl
 def serve_waiting(state: State, model: str, runs: Running, at: float) -> None:
     """Forward all requests that waited for a model to run like this; without it, as they came."""
     resident = state.residents.get(model)
-    waiting = [held for held in state.held.values() if held.model == model and held.wants == runs]
-    state.usage.waited(model, [at - held.arrived_at for held in waiting])
-    for held in waiting:
+    for held in tuple(state.held.values()):
+        if held.model != model or held.wants != runs:
+            continue
         if resident is None:
             pass_on(state, held, f"{model} was loaded but is not in /api/ps", at)
         else:

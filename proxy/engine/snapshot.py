@@ -56,7 +56,6 @@ def explain(state: State, model: str, at: float) -> dict[str, Any] | None:
         "chance_of_use_within_horizon": round(usage.probability(model, at, usage.horizon_seconds), 4),
         "load_seconds": round(worth.load_seconds(state, model, at), 3),
         "load_seconds_learnt": _load_line(state, model, at),
-        "wait_together": round(usage.waiters(model), 2),
         "loss_seconds": round(worth.loss(state, model, at).seconds, 4),
         "bytes": resident.bytes if resident else worth.likely_bytes(state, model),
         "contexts_asked_for": list(usage.contexts(model, at).num_ctx),
@@ -94,7 +93,7 @@ def _resident_line(state: State, resident: Resident, at: float) -> str:
 
 def _resident(state: State, resident: Resident, at: float) -> ResidentSnapshot:
     model = resident.model
-    loss = worth.loss(state, model, at)
+    load, _, loss = worth.loss(state, model, at)
     hazard = state.usage.hazard(model, state.usage.idle_seconds(model, at))
     gib = resident.vram_bytes / _GIB
     return ResidentSnapshot(
@@ -106,9 +105,9 @@ def _resident(state: State, resident: Resident, at: float) -> ResidentSnapshot:
         keep_alive=resident.written,
         ttl_seconds=_finite(resident.ttl_seconds),
         uses_per_hour=state.usage.rate_per_hour(model, at),
-        load_seconds=loss.load_seconds,
-        loss_seconds=loss.seconds,
-        worth=hazard * loss.load_seconds * _HOUR_SECONDS / gib if gib else None,
+        load_seconds=load,
+        loss_seconds=loss,
+        worth=hazard * load * _HOUR_SECONDS / gib if gib else None,
         pinned=state.settings.rule_for(model).pin,
         reason=state.learnt(model).kept_because(),
         leaving=resident.leaving,

@@ -28,13 +28,11 @@ class Loss(NamedTuple):
     Attributes:
         load_seconds: what loading it again takes.
         chance: that it is asked for within the horizon, 0 … 1.
-        weight: how much a second of waiting for it counts.
         seconds: expected waiting, weighted.
     """
 
     load_seconds: float
     chance: float
-    weight: float
     seconds: float
 
 
@@ -76,20 +74,15 @@ def page_cache_warm(state: State, model: str, at: float) -> bool:
 
 
 def weight(state: State, model: str) -> float:
-    """How much a second of waiting for the model counts: as the settings say, times that of who usually asks for it.
-
-    Times how many usually wait together, too: each of them waits that second.
-    """
-    usage = state.usage
-    return state.settings.rule_for(model).weight * usage.client_weight(model) * usage.waiters(model)
+    """How much a second of waiting for the model counts: as the settings say, times that of who usually asks for it."""
+    return state.settings.rule_for(model).weight * state.usage.client_weight(model)
 
 
 def loss(state: State, model: str, at: float) -> Loss:
     """Return what it would cost if the model were gone now."""
     reload_seconds = load_seconds(state, model, at)
     chance = state.usage.probability(model, at, state.usage.horizon_seconds)
-    counts = weight(state, model)
-    return Loss(reload_seconds, chance, counts, reload_seconds * chance * counts)
+    return Loss(reload_seconds, chance, reload_seconds * chance * weight(state, model))
 
 
 def candidate(state: State, resident: Resident, at: float) -> Candidate:
@@ -107,7 +100,6 @@ def candidate(state: State, resident: Resident, at: float) -> Candidate:
         remaining_seconds=remaining_seconds(state, resident, at),
         pinned=state.settings.rule_for(model).pin,
         last_used_at=resident.last_used_at,
-        weight=lost.weight,
     )
 
 

@@ -86,7 +86,7 @@ class _Outlook:
         resident = self.belief.residents[i]
         chance = min(1.0, self.return_chance(resident) + self.belief.memory.return_bias)
         share = chance * self._misses_without(resident)
-        return RISK_WEIGHT * (share * resident.weight * resident.load_seconds + (1.0 - share) * resident.loss_seconds)
+        return RISK_WEIGHT * (share * resident.load_seconds + (1.0 - share) * resident.loss_seconds)
 
     def return_chance(self, resident: Resident) -> float:
         """The chance that a resident, once gone, is the next model to be loaded."""

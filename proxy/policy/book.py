@@ -3,7 +3,7 @@
 Never reads a clock: every time is Unix seconds given by the caller. Never holds more than a bounded number of models.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
 from typing import Self
@@ -23,7 +23,6 @@ MIN_HORIZON_SECONDS, START_HORIZON_SECONDS, MAX_HORIZON_SECONDS = 60.0, 600.0, 8
 
 _POOLED_DECAY = 0.999
 _EVICTION_WEIGHT = 0.1
-_WAITERS_WEIGHT = 0.1
 
 
 class UsageBook:
@@ -36,7 +35,6 @@ class UsageBook:
         self._pooled = Ages.prior()
         self._day = DayRhythm()
         self._from_disk, self._from_page_cache = LoadTimes(), LoadTimes()
-        self._waiters = 1.0
         self._last_eviction: float | None = None
         self._eviction_gap_seconds = self._stay_seconds = START_HORIZON_SECONDS
         self.returns = Calibration()
@@ -107,18 +105,6 @@ class UsageBook:
             if file_bytes > 0:
                 self._load_times(page_cache_warm=page_cache_warm).add(model, file_bytes, seconds)
 
-    def waited(self, model: str, seconds: Sequence[float]) -> None:
-        """Learn from how long (>= 0 seconds) each of them waited whom one load served.
-
-        As many waited together as the sum is of the longest wait: who comes late counts for less.
-        """
-        longest_seconds = max(seconds, default=0.0)
-        usage = self._usages.get(model)
-        if usage is not None and longest_seconds > 0:
-            together = sum(seconds) / longest_seconds
-            usage.waited(together)
-            self._waiters = averaged(self._waiters, together, _WAITERS_WEIGHT)
-
     def served(self, model: str, seconds: float) -> None:
         """Learn how long a request was served (>= 0 seconds, the load not counted)."""
         check_number("seconds", seconds, "seconds")
@@ -185,11 +171,6 @@ class UsageBook:
         usage = self._usages.get(model)
         return 1.0 if usage is None or usage.client_weight is None else usage.client_weight
 
-    def waiters(self, model: str) -> float:
-        """How many are expected to wait together for its next load, >= 1; before its first one, as for others."""
-        usage = self._usages.get(model)
-        return self._waiters if usage is None or usage.waiters is None else usage.waiters
-
     def load_seconds(self, model: str, *, file_bytes: int, page_cache_warm: bool) -> float:
         """Average load of that kind; of the other kind before there was one; by the size of its file before any."""
         own = self.own_load_seconds(model, page_cache_warm=page_cache_warm)
@@ -249,7 +230,6 @@ class UsageBook:
             "eviction_gap_seconds": self._eviction_gap_seconds,
             "stay_seconds": self._stay_seconds,
             "return_error": self.returns.error,
-            "waiters": self._waiters,
             "loads_from_disk": self._from_disk.to_state(),
             "loads_from_page_cache": self._from_page_cache.to_state(),
             "models": {model: usage.to_state() for model, usage in self._usages.items()},
@@ -274,8 +254,6 @@ class UsageBook:
             book._stay_seconds = number(state, "stay_seconds")
         if "return_error" in state:  # nor this
             book.returns = Calibration(number(state, "return_error"))
-        if "waiters" in state:  # nor this
-            book._waiters = number(state, "waiters")
         if "loads_from_disk" in state:  # earlier versions did not learn them
             book._from_disk = LoadTimes.from_state(mapping(state, "loads_from_disk"))
             book._from_page_cache = LoadTimes.from_state(mapping(state, "loads_from_page_cache"))

@@ -26,7 +26,6 @@ class Resident:
         remaining_seconds: expected rest of the requests that it serves; 0 when idle.
         pinned: exempt from eviction.
         last_used_at: time of its last arrival, Unix seconds; breaks ties.
-        weight: how much worse it is to wait for it than for others, > 0; `loss_seconds` counts it already.
     """
 
     model: str
@@ -39,7 +38,6 @@ class Resident:
     remaining_seconds: float = 0.0
     pinned: bool = False
     last_used_at: float = 0.0
-    weight: float = 1.0
 
     def __post_init__(self) -> None:
         check_number("bytes", self.bytes, "bytes")

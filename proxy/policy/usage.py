@@ -39,7 +39,6 @@ class Usage:
         service_seconds: average time to serve a request.
         gaps: the last 24 of its gaps, seconds.
         client_weight: average weight of who asks for it; the last ten requests make two thirds of it.
-        waiters: how many wait together for one load of it, on average.
         contexts: the context lengths that were asked for.
     """
 
@@ -52,7 +51,6 @@ class Usage:
     service_seconds: float | None = None
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_GAPS))
     client_weight: float | None = None
-    waiters: float | None = None
     contexts: Contexts = field(default_factory=Contexts)
     _foretold: Foretold | None = field(default=None, compare=False, repr=False)
 
@@ -84,10 +82,6 @@ class Usage:
             self.warm_load_seconds = averaged(self.warm_load_seconds, seconds, SECONDS_WEIGHT)
         else:
             self.cold_load_seconds = averaged(self.cold_load_seconds, seconds, SECONDS_WEIGHT)
-
-    def waited(self, together: float) -> None:
-        """Learn how many waited together for a load."""
-        self.waiters = averaged(self.waiters, together, SECONDS_WEIGHT)
 
     def served(self, seconds: float) -> None:
         """Learn how long a request was served."""
@@ -122,7 +116,6 @@ class Usage:
             "service_seconds": self.service_seconds,
             "gaps": list(self.gaps),
             "client_weight": self.client_weight,
-            "waiters": self.waiters,
             "contexts": self.contexts.to_state(),
         }
 
@@ -139,7 +132,6 @@ class Usage:
             service_seconds=number_or_none(state, "service_seconds"),
             gaps=deque(numbers(state, "gaps") if "gaps" in state else (), KEPT_GAPS),  # older states have none
             client_weight=number_or_none(state, "client_weight"),  # None too where an earlier keepwarm wrote it
-            waiters=number_or_none(state, "waiters"),
             contexts=Contexts.from_state(mapping(state, "contexts")) if "contexts" in state else Contexts(),
         )
 

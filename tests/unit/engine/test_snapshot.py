@@ -247,7 +247,6 @@ def test_a_resident_is_explained_with_its_numbers_and_its_decisions() -> None:
     assert "Ollama believes 20.0 GiB to be free beside it" in found["now"]
     assert found["client_asked_keep_alive_seconds"] == 7
     assert found["load_seconds"] == 2.0
-    assert found["wait_together"] == 1.0
     assert 0 < found["chance_of_use_within_horizon"] < 1
     assert found["bytes"] == 4 * GIB
     (decision,) = found["decisions"]

@@ -206,26 +206,6 @@ def test_of_two_models_alike_the_one_of_the_client_that_counts_less_has_to_leave
     assert [effect.model for effect in script.todo if isinstance(effect, fx.Unload)] == [f"{clerks}:latest"]
 
 
-@pytest.mark.parametrize(("alone", "together"), [("one", "two"), ("two", "one")])
-def test_of_two_models_alike_the_one_that_many_wait_for_together_stays(alone: str, together: str) -> None:
-    script = Transcript({"one": 4.0, "two": 4.0, "three": 4.0}, max_models=2)
-    script.ps()
-    for name, clients in ((alone, 1), (together, 4)):
-        waiting = [script.asks(name) for _ in range(clients)]
-        while waiting[0] not in script.forwarded():
-            script.carries_out()
-        for request_id in waiting:
-            script.ends(request_id)
-    for _ in range(5):
-        for name in (alone, together, alone):  # the other one was asked for more often until here
-            script.after(10)
-            script.ends(script.asks(name))
-    assert worth.weight(script.engine.state, f"{together}:latest") == pytest.approx(4.0)
-    script.after(10)
-    script.asks("three")
-    assert [effect.model for effect in script.todo if isinstance(effect, fx.Unload)] == [f"{alone}:latest"]
-
-
 def test_what_a_load_takes_is_told_by_context_as_it_was_seen_else_as_last_time() -> None:
     script = knowing()
     reload(script, "a", 1024, 5)

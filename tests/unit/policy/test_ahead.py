@@ -47,16 +47,6 @@ def test_the_usual_error_of_the_forecast_counts_as_a_chance_of_being_asked_for_n
     assert room_ahead(replace(memory(COLD, HOT), return_bias=0.2), usual) is None
 
 
-def test_a_model_that_it_is_worse_to_wait_for_is_risked_less():
-    usual = wanted(new=0.5, hot=0.4, cold=0.01)
-    alike = room_ahead(memory(COLD, HOT), usual)
-    worse = room_ahead(memory(replace(COLD, weight=3.0), HOT), usual)
-    assert alike is not None
-    assert worse is not None
-    share = 0.01 / 0.91
-    assert alike.gain_seconds - worse.gain_seconds == pytest.approx(0.8 * share * 2.0 * 5)
-
-
 def test_a_gain_below_a_twentieth_of_a_second_is_not_worth_an_unload():
     assert room_ahead(memory(COLD, HOT), wanted(new=0.1, hot=0.9)) is None
 

@@ -50,47 +50,6 @@ def test_a_state_of_before_there_were_weights_of_clients_is_read():
     assert UsageBook.from_state(state).client_weight("m") == 1.0
 
 
-def test_how_many_wait_for_a_load_together_is_their_waits_over_the_longest_one():
-    book = UsageBook()
-    book.seen("m", 0.0)
-    assert book.waiters("m") == 1.0
-    book.waited("m", [4.0, 4.0, 2.0])
-    assert book.waiters("m") == 2.5
-    book.waited("m", [3.0])
-    assert book.waiters("m") == pytest.approx(2.5 + 0.3 * (1.0 - 2.5))
-
-
-def test_of_a_model_that_nobody_waited_for_so_many_are_expected_as_wait_for_the_others():
-    book = UsageBook()
-    book.seen("m", 0.0)
-    book.waited("m", [2.0, 2.0, 2.0])
-    assert book.waiters("other") == pytest.approx(1.0 + 0.1 * (3.0 - 1.0))
-
-
-@pytest.mark.parametrize("waits", [[], [0.0, 0.0]])
-def test_a_load_that_nobody_waited_for_teaches_nothing_about_waiting(waits):
-    book = UsageBook()
-    book.seen("m", 0.0)
-    book.waited("m", waits)
-    assert book.waiters("m") == book.waiters("other") == 1.0
-
-
-def test_who_waited_for_a_forgotten_model_teaches_nothing():
-    book = UsageBook()
-    book.waited("m", [2.0, 2.0, 2.0])
-    assert book.waiters("m") == 1.0
-
-
-def test_how_many_wait_together_survives_a_restart_and_a_state_without_it_is_read():
-    book = used_every(60.0)
-    book.waited("m", [2.0, 2.0])
-    state = json.loads(json.dumps(book.to_state()))
-    again = UsageBook.from_state(state)
-    assert (again.waiters("m"), again.waiters("other")) == (book.waiters("m"), book.waiters("other"))
-    del state["waiters"], state["models"]["m"]["waiters"]
-    assert UsageBook.from_state(state).waiters("m") == 1.0
-
-
 def test_a_model_that_others_loaded_ages_from_when_it_was_seen():
     book = UsageBook()
     book.seen("foreign", 1000.0)
