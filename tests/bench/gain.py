@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -116,6 +117,7 @@ def main(
     keep: Path | None,
 ) -> None:
     """Send the same requests directly and through keepwarm, and compare."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # as by Ctrl-C: what was started is stopped
     if quick:
         requests, seeds, crowds = 40, seeds[:1], crowds[:1]
     names = (_DIRECT, *policies)
