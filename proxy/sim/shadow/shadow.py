@@ -13,7 +13,7 @@ from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.domain.events import ResidentsObserved
+from proxy.domain.events import RequestArrived, ResidentsObserved
 from proxy.sim.models import AUTOMATIC, FOREVER_SECONDS, ModelSpec
 from proxy.sim.scheduler import Scheduler
 from proxy.sim.shadow.alone import Ask, OllamaAlone
@@ -59,7 +59,8 @@ class Shadow:
         self._enough = _AT_ONCE
         self._reached = -inf
         self._kinds: dict[str, Kind] = {}
-        self._loaded_before: tuple[ObservedResident, ...] = ()
+        self._loaded_before: tuple[ObservedResident, ...] | None = None
+        self._has_begun = False
         self.switch(on=True)
 
     def switch(self, *, on: bool) -> None:
@@ -67,6 +68,7 @@ class Shadow:
         if on == (self._alone is not None):
             return
         self._finished, self._enough, self._reached, self._kinds = [], _AT_ONCE, -inf, {}
+        self._loaded_before, self._has_begun = None, False
         dice = random.Random(self._seed)  # noqa: S311 - a simulation
         self._alone = OllamaAlone(Scheduler(machine(self._engine.state), dice), self._settled) if on else None
 
@@ -78,7 +80,9 @@ class Shadow:
             self._finished.extend(finished)
             if len(self._finished) >= self._enough:
                 self._catch_up_safely(event.at)
-        elif not self._kinds and isinstance(event, ResidentsObserved):
+        elif isinstance(event, RequestArrived):
+            self._has_begun = True
+        elif isinstance(event, ResidentsObserved) and (self._loaded_before is None or not self._has_begun):
             self._loaded_before = event.residents
 
     def snapshot(self, at: float) -> SavedSnapshot | None:
@@ -172,7 +176,7 @@ class Shadow:
 
     def _take_over(self, alone: OllamaAlone, at: float) -> None:
         """What was loaded before the first request is so for Ollama alone too."""
-        for resident in self._loaded_before:
+        for resident in self._loaded_before or ():
             spec = ModelSpec(resident.model, resident.weights or resident.model, max(1, resident.vram_bytes), 0.0)
             alone.ask(Ask(at, spec, None, AUTOMATIC, 0.0, at))
             alone.advance(at)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from proxy.domain.effects import Outcome
-from proxy.domain.events import Ending, ResidentsObserved, SettingsChanged
-from proxy.domain.model import ObservedResident, RunnerOptions
+from proxy.domain.events import Ending, RequestArrived, ResidentsObserved, SettingsChanged
+from proxy.domain.model import Endpoint, ModelRequest, ObservedResident, RunnerOptions
 from proxy.domain.snapshot import Waits
 from proxy.domain.units import GIB
 from proxy.sim.shadow.shadow import MAX_HELD, Shadow
@@ -100,6 +100,24 @@ def test_what_is_loaded_when_keepwarm_starts_is_so_for_ollama_alone() -> None:
     shadow = shadow_of(engine_that_knows(LOADS))
     there = ObservedResident(SMALL.model, 2 * GIB, 2 * GIB, weights=SMALL.weights)
     shadow.observe(ResidentsObserved(NOON, NOON, (there,)), [])
+    assert compared(over(NOON + 1, SMALL), shadow=shadow) == Waits(0.0, 0.0)
+
+
+def test_what_keepwarm_loads_for_the_first_request_is_not_loaded_before_it_for_ollama_alone() -> None:
+    shadow = shadow_of(engine_that_knows(LOADS))
+    shadow.observe(ResidentsObserved(NOON, NOON, ()), [])
+    shadow.observe(RequestArrived(NOON + 1, 1, ModelRequest(SMALL.model, Endpoint.CHAT), SMALL), [])
+    loaded = ObservedResident(SMALL.model, 2 * GIB, 2 * GIB, weights=SMALL.weights)
+    shadow.observe(ResidentsObserved(NOON + 3, NOON + 3, (loaded,)), [])
+    assert compared(over(NOON + 1, SMALL, outcome=Outcome.COLD, waited=1.0), shadow=shadow) == Waits(1.0, 1.0)
+
+
+def test_where_nothing_was_seen_before_the_first_request_the_first_look_counts() -> None:
+    shadow = shadow_of(engine_that_knows(LOADS))
+    shadow.observe(RequestArrived(NOON + 1, 1, ModelRequest(SMALL.model, Endpoint.CHAT), SMALL), [])
+    there = ObservedResident(SMALL.model, 2 * GIB, 2 * GIB, weights=SMALL.weights)
+    shadow.observe(ResidentsObserved(NOON + 2, NOON + 2, (there,)), [])
+    shadow.observe(ResidentsObserved(NOON + 7, NOON + 7, ()), [])
     assert compared(over(NOON + 1, SMALL), shadow=shadow) == Waits(0.0, 0.0)
 
 
