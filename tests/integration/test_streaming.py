@@ -48,6 +48,29 @@ async def test_chunks_that_arrive_together_stay_apart(client: Wire, upstream: Ra
     assert [content async for content in client.chunks()] == pieces
 
 
+async def test_a_client_that_stops_reading_and_goes_on_gets_every_byte_in_order(
+    proxy: Proxy, upstream: RawUpstream
+) -> None:
+    pieces = [b"%d " % number * (4 * (number % 997) + 1) for number in range(4000)]
+    client = await proxy.client(buffer_bytes=1024)
+    await client.send(request("/api/generate", BODY))
+    exchange = await upstream.next()
+    await exchange.body()
+    await exchange.wire.send(CHUNKED_ANSWER)
+    await client.head()
+
+    async def send_all() -> None:
+        for piece in pieces:
+            await exchange.wire.send(chunk(piece))
+        await exchange.reply(chunk(b""))
+
+    sending = asyncio.create_task(send_all())
+    await asyncio.wait([sending], timeout=0.5)
+    assert not sending.done()  # all buffers on the way are full
+    assert b"".join([content async for content in client.chunks()]) == b"".join(pieces)
+    await sending
+
+
 async def test_a_body_with_a_length_is_not_held_back_either(client: Wire, upstream: RawUpstream) -> None:
     await client.send(request("/api/tags", method="GET"))
     exchange = await upstream.next()
