@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 ARRIVAL_SECONDS = 0.02
 """What was just sent with a keep_alive must reach Ollama before a load makes it choose victims (OLLAMA.md 19)."""
-_DRIVER_SETTLE_SECONDS = 0.05
-"""Where the driver tells what is free it is asked after each unload, however short the settling."""
 
 
 def begin_load(
@@ -127,7 +125,7 @@ def _unload_next(state: State, operation: Operation, at: float) -> None:
 def _load(state: State, operation: Operation, at: float) -> None:
     if operation.loads is None or operation.model is None:
         return
-    operation.others_bytes = state.used_bytes()
+    operation.others_bytes = settling.others_bytes(state, operation, at)
     operation.page_cache_warm = worth.page_cache_warm(state, operation.model, at)
     operation.stage, operation.loading_at = Stage.LOADING, at
     settling.load_begins(state, operation, at)
@@ -154,12 +152,13 @@ def unloaded(state: State, model: str, error: str | None, at: float) -> None:
         if operation is not None and operation.victims and operation.victims[0] == model:
             fail(state, f"unloading {model}", error, at)
         return
-    state.last_unload_at = at
     resident = state.residents.get(model)
+    freed_bytes = resident.vram_bytes if resident is not None else 0
+    settling.unload_ended(state, freed_bytes, at)
     if resident is not None:
         gone(state, resident, resident.leaving or Cause.UPSTREAM, at)
     if operation is not None and operation.victims and operation.victims[0] == model:
-        operation.freed_bytes = resident.vram_bytes if resident is not None else 0
+        operation.freed_bytes = freed_bytes
         operation.victims.popleft()
         advance(state, at)
 
@@ -272,10 +271,7 @@ def _repair(state: State, operation: Operation, resident: Resident, spilled: int
 
 
 def _pause(state: State, operation: Operation, at: float) -> float:
-    shortest = _DRIVER_SETTLE_SECONDS if state.budget.driver_total is not None else 0.0
-    settled_at = state.last_unload_at + max(shortest, state.settling.seconds)
-    if operation.settled_at >= state.last_unload_at:
-        settled_at = operation.settled_at
+    settled_at = 0.0 if settling.fits_anyway(state, operation) else settling.settled_at(state, operation)
     arrived_at = state.last_write_at + ARRIVAL_SECONDS if state.residents else 0.0
     looked_at = settling.ollama_has_looked_at(state, operation.model or "")
     return max(0.0, max(settled_at, arrived_at, looked_at) - at)

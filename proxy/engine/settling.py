@@ -6,11 +6,16 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from proxy.domain.effects import Cause
+from proxy.engine import worth
+
 if TYPE_CHECKING:
     from proxy.domain.model import ObservedResident
     from proxy.engine.state import Operation, State
 
 _LONGEST_SECONDS = 5.0
+_DRIVER_SETTLE_SECONDS = 0.05
+"""Where the driver tells what is free it is asked after each unload, however short the settling."""
 _SHORTEST_SECONDS = 0.05
 _FIRST_REPAIR_SECONDS = 0.25
 _REPAIR_FACTOR = 4.0
@@ -57,6 +62,44 @@ class Settling:
         longer = min(_LONGEST_SECONDS, max(self.seconds, _FIRST_REPAIR_SECONDS) * _REPAIR_FACTOR)
         longer = self.first_seconds if self.seconds < self.first_seconds else max(self.seconds, longer)
         return Settling(self.first_seconds, longer, tries=False)
+
+
+def unload_ended(state: State, freed_bytes: int, at: float) -> None:
+    """Note what has just been unloaded; it counts with all that was, each within five seconds after the one before."""
+    if at > state.last_unload_at + _LONGEST_SECONDS:
+        state.unsettled_bytes = 0
+    state.unsettled_bytes += freed_bytes
+    state.last_unload_at = at
+
+
+def settled_at(state: State, operation: Operation) -> float:
+    """When the memory of what was unloaded is free by the driver's word, too, unix seconds."""
+    if operation.settled_at >= state.last_unload_at:
+        return operation.settled_at
+    shortest = _DRIVER_SETTLE_SECONDS if state.budget.driver_total is not None else 0.0
+    return state.last_unload_at + max(shortest, state.settling.seconds)
+
+
+def fits_anyway(state: State, operation: Operation) -> bool:
+    """By Ollama's rule there is room even if all that was unloaded still counts as used: nothing has to settle.
+
+    What is loaded anew is to see what is really free: that is what it is for, or it has just seen too little.
+    """
+    usable = state.budget.usable(state.settings)
+    anew = operation.cause in (Cause.RELOAD, Cause.SPILL)
+    if anew or usable is None or operation.model is None or operation.loads is None:
+        return False
+    needed = worth.needed_bytes(state, operation.model, operation.loads.options)
+    return 0 < needed <= worth.OLLAMA_RULE * (usable - state.used_bytes() - state.unsettled_bytes)
+
+
+def others_bytes(state: State, operation: Operation, at: float) -> int:
+    """GPU memory that Ollama sees used when the load begins, which is what it believes from then on (OLLAMA.md 16).
+
+    That nothing lags is assumed until a load has spilled for it.
+    """
+    lags = not state.settling.tries and at < settled_at(state, operation)
+    return state.used_bytes() + (state.unsettled_bytes if lags else 0)
 
 
 def should_have_fitted(state: State, operation: Operation, observed: ObservedResident) -> bool:

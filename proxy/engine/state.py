@@ -206,7 +206,10 @@ class Learnt:
 
 @dataclass(slots=True)
 class State:
-    """Everything the engine knows."""
+    """Everything the engine knows.
+
+    `unsettled_bytes` is what was unloaded last: the driver may still count it as used (OLLAMA.md 18).
+    """
 
     settings: EngineSettings
     policy: Policy
@@ -228,6 +231,7 @@ class State:
     weighed: tuple[Hashable, float, Room] | None = None
     last_activity_at: float = -math.inf
     last_unload_at: float = -math.inf
+    unsettled_bytes: int = 0
     last_write_at: float = -math.inf
     lone_swap: tuple[str, float] | None = None
     changed_at: float = -math.inf

@@ -244,7 +244,6 @@ def test_an_explicit_unload_is_obeyed_and_seen_through() -> None:
     held = script.asks("small")
     assert held not in script.forwarded()
     script.unloads("small")
-    script.settles()
     assert script.one(fx.Load).model == "small:latest"
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 from proxy.domain.effects import Cause, Load, Loaded, Settle
+from proxy.domain.model import RunnerOptions
 from proxy.domain.settings import ModelRule
-from proxy.engine.settling import Settling
+from proxy.engine.settling import Settling, fits_anyway
+from proxy.engine.state import Operation, Running, Stage
 from tests.unit.engine.transcript import GIB, Transcript
 
 SIZES = {"mine": 14.0, "yours": 14.0}
@@ -30,9 +32,54 @@ def test_loads_that_had_what_had_just_been_unloaded_make_the_pause_shorter_until
     assert pauses == pytest.approx([0.5] * 3 + [0.25] * 3 + [0.125] * 3 + [0.0625] * 3 + [0.0] * 4)
 
 
-def test_a_load_that_had_room_beside_what_was_unloaded_proves_nothing() -> None:
+def test_a_load_that_has_room_beside_what_was_unloaded_does_not_wait_for_it_and_proves_nothing() -> None:
     script = Transcript({"mine": 8.0, "yours": 8.0}, warm_up=False, max_models=1).warmed("mine")
-    assert {swaps(script, model) for _ in range(5) for model in ("yours", "mine")} == {0.5}
+    assert {swaps(script, model) for _ in range(5) for model in ("yours", "mine")} == {0.0}
+    assert script.engine.state.settling.seconds == 0.5
+
+
+def test_it_waits_where_the_room_is_less_than_ollamas_rule_asks_for() -> None:
+    script = Transcript({"mine": 8.0, "yours": 13.0}, warm_up=False, max_models=1).warmed("mine")
+    assert swaps(script, "yours") == 0.5  # 13 GiB are more than four fifths of 24 - 8
+
+
+def test_all_that_was_unloaded_within_seconds_counts_as_if_it_were_still_there() -> None:
+    script = Transcript({"one": 6.0, "two": 6.0, "big": 12.0}, warm_up=False, max_models=1).warmed("one")
+    hurried = script.asks("two")
+    script.unloads("one")
+    script.loads("two")
+    script.ends(hurried)
+    script.asks("big")
+    script.unloads("two")
+    assert script.one(Settle).seconds == 0.5  # beside one of them alone there would be room
+    script = Transcript({"one": 6.0, "two": 6.0, "big": 12.0}, warm_up=False, max_models=1).warmed("one")
+    assert [swaps(script, model) for model in ("two", "big")] == [0.0, 0.0]  # a minute apart
+
+
+def test_a_model_of_unknown_size_waits() -> None:
+    state = Transcript({"mine": 1.0}).warmed("mine").engine.state
+    loads = Running("new", RunnerOptions())
+    operation = Operation(Stage.UNLOADING, Cause.COLD, "", model="new:latest", loads=loads)
+    assert not fits_anyway(state, operation)
+
+
+def test_a_model_that_spilled_although_it_had_room_waits_before_it_is_loaded_again() -> None:
+    script = Transcript({"mine": 8.0, "yours": 8.0}, warm_up=False, max_models=1).warmed("mine")
+    script.asks("yours")
+    script.unloads("mine")
+    script.loads("yours", vram_gib=4)
+    script.unloads("yours")
+    assert script.one(Settle).seconds == 2.0
+
+
+def test_once_a_driver_has_lagged_what_is_loaded_early_is_taken_to_have_seen_less() -> None:
+    script = Transcript({"mine": 8.0, "yours": 8.0}, warm_up=False, max_models=1).warmed("mine")
+    state = script.engine.state
+    swaps(script, "yours")
+    assert state.residents["yours:latest"].others_bytes == 0
+    state.settling = state.settling.too_short()
+    swaps(script, "mine")
+    assert state.residents["mine:latest"].others_bytes == 8 * GIB
 
 
 def test_a_load_that_began_later_than_it_had_to_proves_nothing_about_the_pause() -> None:
