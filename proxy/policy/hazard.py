@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import exp, inf
+from operator import mul
 from typing import Self
 
 EDGES: tuple[float, ...] = (
@@ -23,6 +24,9 @@ _UPPER_EDGES = (*EDGES[1:], inf)
 
 _PRIOR_EVENTS = 0.02
 _LARGEST_UNIT = 1e100
+
+PACE_GAPS = 10.0
+"""How many gaps it takes until a model's own pace counts as much as that of all models."""
 
 
 def bin_of(idle_seconds: float) -> int:
@@ -48,12 +52,14 @@ class Ages:
     What is new counts more instead of all the past counting less: a gap costs no more than the bins that it crossed.
     """
 
-    __slots__ = ("_events", "_exposure", "_hazards", "_unit")
+    __slots__ = ("_events", "_exposure", "_hazards", "_pace", "_paced_by", "_unit")
 
     def __init__(self, events: Sequence[float], exposure: Sequence[float]) -> None:
         """Begin with these, one figure for each bin."""
         self._events, self._exposure, self._unit = list(events), list(exposure), 1.0
         self._hazards: tuple[float, ...] = ()
+        self._pace = 1.0
+        self._paced_by: Sequence[float] = ()
 
     @classmethod
     def none(cls) -> Self:
@@ -78,7 +84,7 @@ class Ages:
     def add(self, gap_seconds: float, decay: float) -> None:
         """Let the past fade by `decay` (above 0, at most 1), then count one gap (>= 0 seconds)."""
         unit = self._unit = self._unit / decay
-        self._hazards = ()
+        self._hazards = self._paced_by = ()
         last = bin_of(gap_seconds)
         for index in range(last):
             self._exposure[index] += WIDTHS[index] * unit
@@ -87,10 +93,24 @@ class Ages:
         if unit > _LARGEST_UNIT:
             self._events, self._exposure, self._unit = self.events, self.exposure, 1.0
 
+    def pace_beside(self, pooled: Sequence[float]) -> float:
+        """How many times as often as the pooled hazards foretell the model was asked for; 1 as the prior.
+
+        Where a bin has few gaps of its own, the model's pace in all others tells more than other models do: the chances
+        are proportional, with a factor for each model (a frailty, as survival analysis calls it). Reckoned once for the
+        same pooled hazards.
+        """
+        if self._paced_by is not pooled:
+            one = PACE_GAPS * self._unit
+            foretold = sum(map(mul, self._exposure, pooled))
+            self._pace, self._paced_by = (sum(self._events) + one) / (foretold + one), pooled
+        return self._pace
+
     def hazard_beside(self, pooled: Sequence[float], index: int) -> float:
-        """Events per second in a bin, with one bin width of the pooled hazard as the prior."""
+        """Events per second in a bin, with one bin width of the pooled hazard at the model's own pace as the prior."""
         width = WIDTHS[index] * self._unit
-        return (self._events[index] + width * pooled[index]) / (self._exposure[index] + width)
+        prior = self.pace_beside(pooled) * pooled[index]
+        return (self._events[index] + width * prior) / (self._exposure[index] + width)
 
     def hazards(self) -> tuple[float, ...]:
         """Events per second in each bin; for bins with exposure only, as the pooled ones have.
@@ -104,6 +124,5 @@ class Ages:
         return self._hazards
 
     def hazards_beside(self, pooled: Sequence[float]) -> tuple[float, ...]:
-        """Events per second in each bin, with one bin width of the pooled hazard as the prior."""
-        unit, bins = self._unit, zip(self._events, self._exposure, WIDTHS, pooled, strict=True)
-        return tuple([(events + w * unit * prior) / (seconds + w * unit) for events, seconds, w, prior in bins])
+        """The same for each bin."""
+        return tuple([self.hazard_beside(pooled, index) for index in range(len(EDGES))])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.policy import Adaptive, Memory, Need, Resident, Stay, UsageBook, Wanted, ahead, room
+from proxy.policy import Adaptive, Memory, Need, Resident, Stay, UsageBook, Wanted, ahead, hazard, room
 from tests.unit.policy.values import GIB
 
 STATES = json.loads((Path(__file__).parents[2] / "data" / "policy_vectors.json").read_text(encoding="utf-8"))["states"]
@@ -14,7 +14,8 @@ ROOMS = [(state, room) for state in STATES for room in state["rooms"]]
 
 @pytest.fixture(autouse=True)
 def _the_laboratory_s_numbers(monkeypatch):
-    """It was written with these; the rule is the same with others."""
+    """It was written with these, and without a pace of each model's own; the rule is the same with others."""
+    monkeypatch.setattr(hazard, "PACE_GAPS", 1e18)
     monkeypatch.setattr(room, "RETURN_SECONDS", 10.0)
     monkeypatch.setattr(ahead, "RISK_WEIGHT", 2.0)
 

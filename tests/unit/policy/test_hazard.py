@@ -65,8 +65,34 @@ def test_its_own_past_outweighs_one_bin_width_of_the_pooled_hazard():
     ages = Ages.none()
     for _ in range(3):
         ages.add(5.0, decay=1.0)
-    # three events in 15 s, beside a prior of 10 s at 0.002 per second
-    assert ages.hazards_beside(Ages.prior().hazards())[0] == pytest.approx((3 + 10 * 0.002) / (15 + 10))
+    # three events in 15 s, beside a prior of 10 s at 0.002 per second, and at its own pace: 0.03 gaps were foretold
+    pace = (3 + 10) / (15 * 0.002 + 10)
+    assert ages.hazards_beside(Ages.prior().hazards())[0] == pytest.approx((3 + 10 * 0.002 * pace) / (15 + 10))
+
+
+def test_where_it_has_no_gaps_of_its_own_the_pooled_hazard_is_taken_at_the_models_own_pace() -> None:
+    pooled = Ages.prior()
+    for gap_seconds in (5.0, 45.0, 4000.0, 1e5) * 100:
+        pooled.add(gap_seconds, decay=1.0)
+    hazards = pooled.hazards()
+    busy, rare = Ages.none(), Ages.none()
+    for _ in range(100):
+        busy.add(5.0, decay=1.0)
+        rare.add(1e5, decay=1.0)
+    a_day = bin_of(90_000.0)
+    assert busy.pace_beside(hazards) > 2.0
+    assert rare.pace_beside(hazards) < 0.8
+    assert busy.hazard_beside(hazards, a_day) == pytest.approx(busy.pace_beside(hazards) * hazards[a_day])
+
+
+def test_a_pace_follows_each_gap_and_is_one_before_any() -> None:
+    ages, pooled = Ages.none(), Ages.prior().hazards()
+    paces = [ages.pace_beside(pooled)]
+    for _ in range(3):
+        ages.add(1.0, decay=0.98)
+        paces.append(ages.pace_beside(pooled))
+    assert paces[0] == 1.0
+    assert paces == sorted(set(paces))
 
 
 def test_the_past_of_ten_thousand_gaps_fades_as_that_of_two() -> None:
