@@ -42,6 +42,7 @@ _ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint}
 _CHANGES_MODELS = frozenset({"/api/pull", "/api/create", "/api/copy", "/api/delete"})
 _THREAD_BYTES = 2**20
 _CLIENT_CLOSED_REQUEST = 499
+_STREAMS = ("text/event-stream", "application/x-ndjson")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -172,6 +173,8 @@ class ClientPort:
         finally:
             if ending is Ending.CLIENT_GONE and watch.tail.complete():
                 ending, status = Ending.ANSWERED, watch.status
+            elif ending is Ending.ANSWERED and watch.broke_off():
+                ending = Ending.UPSTREAM_ERROR
             figures = watch.tail.figures()
             now = self._dispatcher.now()
             self._dispatcher.post(RequestEnded(now, request_id, ending, status, figures, watch.started_at))
@@ -218,8 +221,8 @@ class _Passing:
     to_upstream: Mapping[str, str] = _NO_HEADERS
     to_client: Mapping[str, str] = _NO_HEADERS
 
-    def started(self, status: int) -> None:
-        """See the status."""
+    def started(self, status: int, headers: Mapping[str, str]) -> None:
+        """See the status and the headers."""
 
     def chunk(self, content: bytes) -> None:
         """See a chunk."""
@@ -233,16 +236,22 @@ class _Answering(_Passing):
         self.status = 0
         self.started_at: float | None = None
         self._now = now
+        self._is_stream = False
 
-    def started(self, status: int) -> None:
-        """Remember the status."""
+    def started(self, status: int, headers: Mapping[str, str]) -> None:
+        """Remember the status, and whether the answer is a stream that can be read."""
         self.status = status
+        self._is_stream = headers.get("Content-Type", "").startswith(_STREAMS) and "Content-Encoding" not in headers
 
     def chunk(self, content: bytes) -> None:
         """Note when the first chunk came, keep the last ones."""
         if self.started_at is None:
             self.started_at = self._now()
         self.tail.add(content)
+
+    def broke_off(self) -> bool:
+        """Tell whether a stream ended without saying that it is over, as Ollama's do when a model's runner dies."""
+        return self._is_stream and self.status == HTTPStatus.OK and not self.tail.complete()
 
 
 def _continue_if_expected(request: web.BaseRequest) -> None:

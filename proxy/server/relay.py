@@ -63,8 +63,8 @@ class Watcher(Protocol):
     to_upstream: Mapping[str, str]
     to_client: Mapping[str, str]
 
-    def started(self, status: int) -> None:
-        """Called with the status when the upstream's answer begins, before its body."""
+    def started(self, status: int, headers: Mapping[str, str]) -> None:
+        """Called with the status and headers of the upstream's answer when it begins, before its body."""
 
     def chunk(self, content: bytes) -> None:
         """Called with each chunk as it is written to the client."""
@@ -88,7 +88,7 @@ class Relay:
         """
         answer = await self._send(request, body, dropped, watcher.to_upstream)
         try:
-            watcher.started(answer.status)
+            watcher.started(answer.status, answer.headers)
             return await _answer(request, answer, watcher)
         finally:
             await answer.close()

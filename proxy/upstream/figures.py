@@ -20,10 +20,8 @@ _FIELD = re.compile(
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
 
-_LAST_WORDS = re.compile(
-    rb'(?:^|\n)data: \[DONE\]|(?<!\\)"done"\s*:\s*true|(?:^|\n)event: (?:message_stop|response\.completed)'
-)
-"""A raw line break or an unescaped quote can't be part of a generated text: JSON escapes both."""
+_LAST_EVENTS = (b"\ndata: [DONE]", b"\nevent: message_stop", b"\nevent: response.completed")
+"""A raw line break can't be part of a generated text: JSON escapes it."""
 
 
 class _LastObject(msgspec.Struct):
@@ -71,7 +69,10 @@ class AnswerTail:
 
     def complete(self) -> bool:
         """Tell whether the stream said that it is over; some clients close their connection at these words."""
-        return _LAST_WORDS.search(b"".join(self._chunks)) is not None
+        end = b"".join(self._chunks)
+        if self._found or _of_last_object(end) is not None or _DURATIONS in end:
+            return True
+        return any(event in end for event in _LAST_EVENTS)
 
     def figures(self) -> AnswerFigures:
         """Return what Ollama's last object (or `usage` of the /v1 endpoints) says, None where it says nothing."""

@@ -24,8 +24,9 @@ import click
 from tests.bench import ollama_log, workload
 from tests.bench.replay import Sent, replay
 from tests.e2e.keepwarm_process import Keepwarm, KeepwarmProcessError
+from tests.e2e.ollama_build.install import install_ollama
 from tests.e2e.ollama_build.model_template import STANDARD_MODELS
-from tests.e2e.real_ollama import RealOllama, RealOllamaOptions, install_ollama
+from tests.e2e.real_ollama import RealOllama, RealOllamaOptions
 
 _MODELS = tuple(dataclasses.replace(model, eos=0) for model in STANDARD_MODELS if model.kind == "llm")
 _DIRECT = "direct"

@@ -9,8 +9,9 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
+from tests.e2e.ollama_build.install import OllamaBuildError, install_ollama
 from tests.e2e.ollama_build.model_template import STANDARD_MODELS, PretendedModel
-from tests.e2e.real_ollama import OllamaBuildError, RealOllama, RealOllamaOptions, install_ollama, running_ollama
+from tests.e2e.real_ollama import RealOllama, RealOllamaOptions, running_ollama
 
 _BUILD_SECONDS = 1800
 

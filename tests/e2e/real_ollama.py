@@ -21,15 +21,13 @@ from typing import Any
 import aiohttp
 
 from tests.e2e.ollama_build import model_template
+from tests.e2e.ollama_build.install import install_ollama
 from tests.e2e.ollama_build.model_template import STANDARD_MODELS, Kind, PretendedModel
+from tests.e2e.process_group import living
 
 _BUILD = Path(__file__).parent / "ollama_build"
 _START_SECONDS = 30
 _GRACE_SECONDS = 10  # from SIGTERM to SIGKILL
-
-
-class OllamaBuildError(Exception):
-    """The real Ollama cannot be built here; the text says what is missing."""
 
 
 class OllamaProcessError(Exception):
@@ -125,6 +123,7 @@ class RealOllama:
         if self._process is None:
             return
         with suppress(ProcessLookupError):  # all gone
+            os.kill(self._process.pid, signal.SIGKILL)  # first: it must not see its runners die
             os.killpg(self._process.pid, signal.SIGKILL)
         if not await self._gone_within(_GRACE_SECONDS):
             raise OllamaProcessError(f"still there after SIGKILL: {self.processes()}")
@@ -132,6 +131,13 @@ class RealOllama:
         self._process = None
         for running in self._state.iterdir():  # a pid may come again
             running.unlink(missing_ok=True)
+
+    def kill_runners(self) -> None:
+        """SIGKILL for what runs its models, as Linux does when memory runs out."""
+        assert self._process is not None
+        for pid in self.processes():
+            if pid != self._process.pid:
+                os.kill(pid, signal.SIGKILL)
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -145,7 +151,7 @@ class RealOllama:
 
     def processes(self) -> list[int]:
         """The pids of its process group that live: its own and its runners'. Empty if it does not run."""
-        return _living(self._process.pid) if self._process else []
+        return living(self._process.pid) if self._process else []
 
     async def create(self, name: str, seed: int, mib: int, kind: Kind = "llm", eos: float = 0.5) -> None:
         """Adds a model; see `PretendedModel`. Milliseconds if its template is cached, else it must be running."""
@@ -254,18 +260,6 @@ class RealOllama:
             return False
 
 
-def install_ollama() -> Path:
-    """Builds the real Ollama unless the cache has it (7 minutes on 2 cores), and tells where it is.
-
-    Raises:
-        OllamaBuildError: it cannot be built here.
-    """
-    ran = subprocess.run([_BUILD / "install_ollama.sh"], check=False, capture_output=True, text=True)
-    if ran.returncode:
-        raise OllamaBuildError(ran.stderr.strip())
-    return Path(ran.stdout.strip())
-
-
 @asynccontextmanager
 async def running_ollama(
     options: RealOllamaOptions | None = None,
@@ -296,15 +290,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _living(group: int) -> list[int]:
-    pids = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            after_name = stat.read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:  # it ended while we looked
-            continue
-        if int(after_name[2]) == group and after_name[0] not in {"Z", "X"}:
-            pids.append(int(stat.parent.name))
-    return pids

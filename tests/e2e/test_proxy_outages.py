@@ -115,6 +115,31 @@ async def test_requests_in_a_loop_survive_a_restart_of_ollama(start_ollama: "Sta
         assert (await keepwarm.state())["waiting"] == 0
 
 
+async def test_a_runner_that_dies_is_told_as_ollama_tells_it_and_counts_as_its_failure(
+    start_ollama: "StartOllama",
+) -> None:
+    """Ollama ends a stream of /v1 then as if it were whole: clients get it as it is, the metrics say what it was."""
+    ollama = await start_ollama(RealOllamaOptions(num_parallel=8), MODELS)
+    async with running_keepwarm(ollama.url) as keepwarm:  # asks for the residents every 5 s
+        await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
+        paths = [path for path in GENERATES if path != "/v1/responses"]
+        bodies = [endless(path, stream=True) for path in paths] + [endless("/v1/chat/completions", stream=False)]
+        tasks = [
+            asyncio.create_task(post(keepwarm.url, path, body))
+            for path, body in zip([*paths, "/v1/chat/completions"], bodies, strict=True)
+        ]
+        await asyncio.sleep(2)
+        ollama.kill_runners()
+        *streams, whole = await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        assert {answer.status for answer in streams} == {200}
+        assert all(b"error" in answer.content[-200:] for answer in streams[:2])  # /api/generate, /api/chat
+        assert whole.status == 500
+        assert await keepwarm.metric("keepwarm_requests_total", outcome="upstream_error") == len(tasks)
+        assert await keepwarm.metric("keepwarm_requests_in_flight") == 0
+        await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
+        await knows_residents(keepwarm, ollama)  # in /api/ps it stayed until it was asked for, and loaded anew
+
+
 async def test_an_ollama_that_stands_still_for_20_seconds_loses_nobody(start_ollama: "StartOllama") -> None:
     """Stopped by SIGSTOP, as a machine that swaps or sleeps: longer than the 5 s that /api/ps is waited for."""
     ollama = await start_ollama(FAST, MODELS)

@@ -119,3 +119,41 @@ async def test_the_access_log_has_one_line_for_each_request_and_no_prompt(
     assert lines[1]["generated_tokens"] == 7
     assert 'prompt":"a' not in errors
     assert "secret" not in errors
+
+
+PIECE = b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'
+SSE = "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines", "ending"),
+    [
+        ([PIECE, b"data: [DONE]\n\n"], [f"Content-Type: {SSE}"], "answered"),
+        ([PIECE], [f"Content-Type: {SSE}"], "upstream_error"),
+        ([PIECE], [f"Content-Type: {SSE}; charset=utf-8"], "upstream_error"),
+        ([PIECE], [f"Content-Type: {SSE}", "Content-Encoding: gzip"], "answered"),  # it cannot be read
+        ([b'{"data":[]}'], ["Content-Type: application/json"], "answered"),
+        ([b'{"response":"Hi","done":false}\n', b'{"done":true}\n'], ["Content-Type: application/x-ndjson"], "answered"),
+        ([b'{"done":false}\n', b'{"error":"EOF"}\n'], ["Content-Type: application/x-ndjson"], "upstream_error"),
+    ],
+)
+async def test_a_stream_without_its_end_passes_as_it_came_and_is_told_as_ollamas_failure(
+    pieces: list[bytes],
+    lines: list[str],
+    ending: str,
+    upstream: RawUpstream,
+    start_proxy: StartProxy,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Ollama ends a stream of /v1 like a whole one when the model's runner has died."""
+    proxy = await start_proxy(upstream.url, log={"access": True, "format": "json"})
+    client = await proxy.client()
+    await client.send(request("/v1/chat/completions", BODY % b"warm"))
+    exchange = await upstream.next()
+    await exchange.body()
+    head = "\r\n".join(["HTTP/1.1 200 OK", "Transfer-Encoding: chunked", *lines, "", ""])
+    await exchange.reply(head.encode() + b"".join(map(chunk, pieces)) + chunk(b""))
+    await client.head()
+    assert [content async for content in client.chunks()] == pieces
+    [line] = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "proxy.access" in line]
+    assert (line["ending"], line["status"]) == (ending, 200)

@@ -131,7 +131,25 @@ def test_a_stream_that_said_its_last_words_is_complete(end: bytes) -> None:
     assert tail.complete()
 
 
-def test_a_generated_text_cannot_say_the_last_words() -> None:
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'{"response":"\\"done\\":true \\ndata: [DONE]\\nevent: message_stop","done":false}\n',
+        b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"done":true}}}]},"done":false}\n',
+    ],
+)
+def test_what_is_generated_cannot_say_the_last_words(piece: bytes) -> None:
     tail = AnswerTail()
-    tail.add(b'{"response":"\\"done\\":true \\ndata: [DONE]\\nevent: message_stop","done":false}\n')
+    tail.add(piece)
     assert not tail.complete()
+
+
+@pytest.mark.parametrize("rest", [300, 5000])
+def test_an_end_that_is_longer_than_what_is_remembered_is_one(rest: int) -> None:
+    tail = AnswerTail()
+    tail.add(b'{"response":"Hi","done":false}\n')
+    context = b'"context":[' + b",".join([b"12345"] * 3000) + b'],"total_duration"'
+    last = LAST.replace(b'"total_duration"', context)
+    tail.add(last[:-rest])
+    tail.add(last[-rest:])
+    assert tail.complete()
