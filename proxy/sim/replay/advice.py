@@ -1,7 +1,8 @@
 """Which settings a workload calls for, each tried out in replays. Changes no file.
 
 One setting after the other, each with what was found for those before: how many models, how much memory, at what price,
-and what to pin. A setting is advised only if the replays show a difference that is worth a change.
+whether to load ahead of use, and what to pin. A setting is advised only if the replays show a difference that is worth
+a change.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _PRICES: Final = (0.25, 0.05, 0.02, 0.005, 0.0)
 _MEMORY_SHARES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _PINNED: Final = 3
 _AS_GOOD: Final = 1.05  # so much waiting is still as good as the least
-_WORTH_A_PIN: Final = 0.95  # of the waiting without it
+_WORTH_A_CHANGE: Final = 0.95  # of the waiting without it
 
 Key = tuple[str, ...]
 _Tryable = TypeVar("_Tryable")
@@ -45,7 +46,7 @@ class Advice:
     evidence: str
 
 
-STEPS: Final = 1 + len(_MAX_MODELS) + len(_MEMORY_SHARES) + len(_PRICES) + 1 + _PINNED
+STEPS: Final = 1 + len(_MAX_MODELS) + len(_MEMORY_SHARES) + len(_PRICES) + 2 + 1 + _PINNED
 """How many times at most `advise` says that something is done, for each seed."""
 
 
@@ -58,7 +59,7 @@ def advise(plan: Plan, seeds: Sequence[int], done: Callable[[], None] = lambda: 
         done: called after each replay.
     """
     tried = _Tried(plan, seeds, done)
-    return [tried.max_models(), tried.budget(), tried.price(), tried.pin()]
+    return [tried.max_models(), tried.budget(), tried.price(), tried.warm_up(), tried.pin()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,15 @@ class _Tried:
         value = exact_duration(best) if best != now else None
         return Advice(("memory", "price"), value, evidence)
 
+    def warm_up(self) -> Advice:
+        now = self._plan.settings.warm_up
+        plans = {on: self._with(warm_up=on) for on in (False, True)}
+        found = self._measured(plans)
+        pays = found[not now].wait_seconds < _WORTH_A_CHANGE * found[now].wait_seconds
+        self._plan = plans[now ^ pays]
+        evidence = _listed({"without": found[False], "with loads ahead of use": found[True]})
+        return Advice(("warm_up",), not now if pays else None, evidence)
+
     def pin(self) -> Advice:
         workload = self._plan.source.of(self._seeds[0])
         uses = [0] * len(workload.models)
@@ -126,7 +136,7 @@ class _Tried:
         plans = {"nothing": self._plan, **{name: self._with_pin(name) for name in names}}
         found = self._measured(plans)
         best = min(names, key=lambda name: found[name].wait_seconds)
-        pays = found[best].wait_seconds < _WORTH_A_PIN * found["nothing"].wait_seconds
+        pays = found[best].wait_seconds < _WORTH_A_CHANGE * found["nothing"].wait_seconds
         evidence = _listed({f"{name} pinned": outcome for name, outcome in found.items()})
         return Advice(("models", best, "pin"), True if pays else None, evidence)
 

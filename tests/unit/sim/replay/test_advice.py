@@ -1,5 +1,7 @@
 from dataclasses import dataclass, replace
 
+import pytest
+
 from proxy.domain.units import GIB
 from proxy.sim.replay.advice import STEPS, advise
 from proxy.sim.replay.comparison import Plan
@@ -56,6 +58,18 @@ def test_a_price_that_costs_waiting_is_not_advised():
     price = by_key(advise(plan(Small(2, 9, 4 * 3600.0)), [1]))["memory", "price"]
     assert price.value in {None, "20ms", "0s"}
     assert "250ms: " in price.evidence
+
+
+@pytest.mark.parametrize(("now", "advised"), [(False, True), (True, None)])
+def test_loads_ahead_of_use_are_advised_where_three_take_turns_by_the_clock_and_two_fit(now, advised):
+    warm_up = by_key(advise(plan(Small(3, 9), warm_up=now), [1]))["warm_up"]
+    assert warm_up.value is advised
+    assert "without: " in warm_up.evidence
+    assert "with loads ahead of use: " in warm_up.evidence
+
+
+def test_loads_ahead_of_use_that_help_nobody_are_not_advised():
+    assert by_key(advise(plan(Small(2, 9)), [1]))["warm_up"].value is None
 
 
 def test_a_pin_that_helps_nobody_is_not_advised():
