@@ -20,8 +20,8 @@ _FIELD = re.compile(
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
 
-_LAST_EVENTS = (b"\ndata: [DONE]", b"\nevent: message_stop", b"\nevent: response.completed")
-"""A raw line break can't be part of a generated text: JSON escapes it."""
+_LAST_EVENTS = (b"\ndata: [DONE]", b"\nevent: message_stop", b'"type":"response.completed"')
+"""A raw line break or quote can't be part of a generated text: JSON escapes both."""
 
 
 class _LastObject(msgspec.Struct):

@@ -71,7 +71,8 @@ async def ask(url: str, model: str, path: str = "/api/generate", **more: Any) ->
 def endless(path: str, tokens: int = 100_000, **more: Any) -> dict[str, Any]:
     """A request that endless-a answers with exactly so many tokens, always the same; 100,000 take minutes."""
     native = {"options": {"num_predict": tokens, "temperature": 0}}
-    length = native if path.startswith("/api/") else {"max_tokens": tokens, "temperature": 0}
+    name = "max_output_tokens" if path == "/v1/responses" else "max_tokens"
+    length = native if path.startswith("/api/") else {name: tokens, "temperature": 0}
     return {"model": "endless-a", **GENERATES[path], **length, **more}
 
 

@@ -122,11 +122,9 @@ async def test_a_runner_that_dies_is_told_as_ollama_tells_it_and_counts_as_its_f
     ollama = await start_ollama(RealOllamaOptions(num_parallel=8), MODELS)
     async with running_keepwarm(ollama.url) as keepwarm:  # asks for the residents every 5 s
         await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
-        paths = [path for path in GENERATES if path != "/v1/responses"]
-        bodies = [endless(path, stream=True) for path in paths] + [endless("/v1/chat/completions", stream=False)]
+        calls = [(path, True) for path in GENERATES] + [("/v1/chat/completions", False)]
         tasks = [
-            asyncio.create_task(post(keepwarm.url, path, body))
-            for path, body in zip([*paths, "/v1/chat/completions"], bodies, strict=True)
+            asyncio.create_task(post(keepwarm.url, path, endless(path, stream=streamed))) for path, streamed in calls
         ]
         await asyncio.sleep(2)
         ollama.kill_runners()

@@ -55,7 +55,7 @@ async def stream(url: str, path: str, body: dict[str, Any]) -> Arrival:
     return Arrival(len(pieces), first_seconds, time.monotonic() - began, b"".join(pieces))
 
 
-@pytest.mark.parametrize("path", [path for path in GENERATES if path != "/v1/responses"])
+@pytest.mark.parametrize("path", GENERATES)
 async def test_an_answer_arrives_chunk_by_chunk(ollama: RealOllama, keepwarm: Keepwarm, path: str) -> None:
     body = endless(path, 800, stream=True)
     await ask(keepwarm.url, "endless-a", options={"num_predict": 1})  # loaded
@@ -63,6 +63,7 @@ async def test_an_answer_arrives_chunk_by_chunk(ollama: RealOllama, keepwarm: Ke
     assert ours.chunks >= 0.95 * direct.chunks > 700  # the very same 800 tokens
     assert ours.content.count(b"\n") == direct.content.count(b"\n")
     assert ours.first_seconds < 0.5 * ours.seconds
+    assert await keepwarm.metric("keepwarm_requests_total", outcome="upstream_error") == 0  # it knows each one's end
 
 
 async def leave(url: str, path: str, body: dict[str, Any], *, after_chunks: int = 0, after_seconds: float = 0) -> None:

@@ -144,6 +144,18 @@ def test_what_is_generated_cannot_say_the_last_words(piece: bytes) -> None:
     assert not tail.complete()
 
 
+@pytest.mark.parametrize("size", [100, 1000, 4096, 10**6])
+def test_the_last_event_of_responses_is_one_however_long_the_answer_that_it_repeats(size: int) -> None:
+    event = b'event: response.completed\ndata: {"response":{"output":[{"text":"' + b"Hi " * 5000
+    event += b'"}],"status":"completed"},"sequence_number":9,"type":"response.completed"}\n\n'
+    tail = AnswerTail()
+    tail.add(b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta"}\n\n')
+    for at in range(0, len(event), size):
+        assert not tail.complete()
+        tail.add(event[at : at + size])
+    assert tail.complete()
+
+
 @pytest.mark.parametrize("rest", [300, 5000])
 def test_an_end_that_is_longer_than_what_is_remembered_is_one(rest: int) -> None:
     tail = AnswerTail()
