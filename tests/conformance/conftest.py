@@ -79,7 +79,7 @@ def _simulated_model(model: Model) -> SimModel:
 async def _start_real(stack: AsyncExitStack, setup: Setup) -> str:
     from tests.e2e.ollama_build.install import OllamaBuildError, install_ollama  # noqa: PLC0415 - only for the real one
     from tests.e2e.ollama_build.model_template import PretendedModel  # noqa: PLC0415  needs packages of the e2e extra
-    from tests.e2e.real_ollama import RealOllamaOptions, running_ollama  # noqa: PLC0415
+    from tests.e2e.real_ollama import RealOllamaOptions, running_ollama  # noqa: PLC0415 - only for the real one
 
     try:
         build = await asyncio.to_thread(install_ollama)

@@ -126,7 +126,7 @@ async def test_a_runner_that_dies_is_told_as_ollama_tells_it_and_counts_as_its_f
         tasks = [
             asyncio.create_task(post(keepwarm.url, path, endless(path, stream=streamed))) for path, streamed in calls
         ]
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # all of them generate
         ollama.kill_runners()
         *streams, whole = await asyncio.wait_for(asyncio.gather(*tasks), 5)
         assert {answer.status for answer in streams} == {200}
