@@ -122,17 +122,20 @@ async def test_a_runner_that_dies_is_told_as_ollama_tells_it_and_counts_as_its_f
     ollama = await start_ollama(RealOllamaOptions(num_parallel=8), MODELS)
     async with running_keepwarm(ollama.url) as keepwarm:  # asks for the residents every 5 s
         await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
-        calls = [(path, True) for path in GENERATES] + [("/v1/chat/completions", False)]
-        tasks = [
-            asyncio.create_task(post(keepwarm.url, path, endless(path, stream=streamed))) for path, streamed in calls
-        ]
-        await asyncio.sleep(2)  # all of them generate
+        streams = [await begin(keepwarm.url, 100_000, path) for path in GENERATES]
+        chat = "/v1/chat/completions"
+        whole = asyncio.create_task(post(keepwarm.url, chat, endless(chat, stream=False)))
+        await asyncio.wait_for(asyncio.gather(*(begun.wait() for _, begun in streams)), 5)
+
+        async def all_are_there() -> bool:
+            return await keepwarm.metric("keepwarm_requests_in_flight") == len(streams) + 1
+
+        await until(all_are_there, 3, "all in flight")
         ollama.kill_runners()
-        *streams, whole = await asyncio.wait_for(asyncio.gather(*tasks), 5)
-        assert {answer.status for answer in streams} == {200}
-        assert all(b"error" in answer.content[-200:] for answer in streams[:2])  # /api/generate, /api/chat
-        assert whole.status == 500
-        assert await keepwarm.metric("keepwarm_requests_total", outcome="upstream_error") == len(tasks)
+        contents = await asyncio.wait_for(asyncio.gather(*(stream for stream, _ in streams)), 5)
+        assert all(b"error" in content[-200:] for content in contents[:2])  # /api/generate, /api/chat
+        assert (await whole).status == 500
+        assert await keepwarm.metric("keepwarm_requests_total", outcome="upstream_error") == len(streams) + 1
         assert await keepwarm.metric("keepwarm_requests_in_flight") == 0
         await ask(keepwarm.url, "endless-a", options={"num_predict": 1})
         await knows_residents(keepwarm, ollama)  # in /api/ps it stayed until it was asked for, and loaded anew
@@ -187,14 +190,15 @@ async def knows_residents(keepwarm: Keepwarm, ollama: RealOllama) -> None:
     await until(is_so, 8, "residents known")
 
 
-async def begin(url: str, tokens: int) -> tuple[asyncio.Task[bytes], asyncio.Event]:
+async def begin(url: str, tokens: int, path: str = "/api/generate") -> tuple[asyncio.Task[bytes], asyncio.Event]:
     """A stream of so many tokens; the event: its first chunk has come."""
     begun = asyncio.Event()
 
     async def read() -> bytes:
         pieces = []
-        body = endless("/api/generate", tokens, stream=True)
-        async with aiohttp.ClientSession() as session, session.post(f"{url}/api/generate", json=body) as answer:
+        body = endless(path, tokens, stream=True)
+        async with aiohttp.ClientSession() as session, session.post(f"{url}{path}", json=body) as answer:
+            assert answer.status == 200
             async for piece in answer.content.iter_any():
                 pieces.append(piece)
                 begun.set()
