@@ -141,6 +141,21 @@ async def test_a_runner_that_dies_is_told_as_ollama_tells_it_and_counts_as_its_f
         await knows_residents(keepwarm, ollama)  # in /api/ps it stayed until it was asked for, and loaded anew
 
 
+async def test_a_stream_that_ollama_breaks_off_at_a_stray_byte_counts_as_its_failure(
+    start_ollama: "StartOllama",
+) -> None:
+    ollama = await start_ollama(FAST)
+    async with running_keepwarm(ollama.url) as keepwarm:
+        path = "/v1/chat/completions"
+        hot = {"model": "llama3.2:1b", **GENERATES[path], "stream": True, "temperature": 20}  # writes any token
+        answers = [await post(keepwarm.url, path, hot) for _ in range(20)]
+        assert all(answer.status == 200 for answer in answers)
+        whole = sum(b"data: [DONE]" in answer.content for answer in answers)
+        assert whole < len(answers)
+        assert await keepwarm.metric("keepwarm_requests_total", outcome="upstream_error") == len(answers) - whole
+        assert await keepwarm.metric("keepwarm_requests_in_flight") == 0
+
+
 async def test_an_ollama_that_stands_still_for_20_seconds_loses_nobody(start_ollama: "StartOllama") -> None:
     """Stopped by SIGSTOP, as a machine that swaps or sleeps: longer than the 5 s that /api/ps is waited for."""
     ollama = await start_ollama(FAST, MODELS)

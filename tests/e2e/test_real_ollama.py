@@ -60,6 +60,17 @@ async def test_a_model_answers_readably_and_ends_by_itself(start_ollama: "StartO
     assert answer["message"]["content"].strip()
 
 
+async def test_a_model_never_writes_what_is_not_in_its_text(start_ollama: "StartOllama") -> None:
+    """Of 6,000 answers one had a stray byte, and Ollama breaks a stream off there without a word."""
+    ollama = await start_ollama(LOADED_FAST)
+    options = {"num_predict": 60, "temperature": 1}
+    told = {"logprobs": True, "top_logprobs": 20, "options": options}
+    answer = await ollama.post("/api/generate", model="gemma3:27b", prompt="Hello", **told)
+    chances = [each["logprob"] for token in answer["logprobs"] for each in token["top_logprobs"]]
+    assert any(chance < -5 for chance in chances)  # beside the text's successors it lists what is not in the text
+    assert not any(-20 < chance < -5 for chance in chances)
+
+
 async def test_an_endless_model_goes_on_until_num_predict(start_ollama: "StartOllama") -> None:
     ollama = await start_ollama(LOADED_FAST, ENDLESS_MODELS)
     for model in ENDLESS_MODELS:

@@ -31,7 +31,7 @@ WIDTH = 512  # embedding length: at least the vocabulary, so that every token ge
 BLOCKS = 2
 HEADS = WIDTH // 64
 MERGES = 400
-SHARPNESS = 14.0  # logit of a certain successor: high enough that noise is never sampled
+SHARPNESS = 30.0  # logit of a certain successor: noise is never sampled, a stray byte of which breaks a stream off
 WORDS_THAT_MAY_END_A_TURN = 8  # a bigram walk can circle for long without meeting a full stop
 
 Array = NDArray[np.float32]
